@@ -1,0 +1,59 @@
+# Two commands: `make repro` (the forecasts, replayable) and `make test`. Everything else is for those who change things.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export DVC_NO_ANALYTICS := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE :=
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: repro test env lock lint golden golden-variations golden-emulated bench clean
+
+repro: env
+	@dvc repro
+	@python -m stages.cli where
+
+test: env
+	@python -m pytest -q
+
+env: $(VENV)/.locked
+
+# The marker holds what the environment was built from, so that a new lock rebuilds it.
+$(VENV)/.locked: requirements.lock requirements-bootstrap.lock requirements-build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "error: expected Python 3.11 as $(PYTHON); set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
+		|| { echo "error: cannot make a virtual environment; on Debian: apt-get install python3.11-venv" >&2; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes \
+		--build-constraints requirements-build.lock requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+# Regenerates the three lock files from pyproject.toml and the two .in files.
+LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: env
+	$(LOCK) --python-platform x86_64-unknown-linux-gnu --no-annotate --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --no-annotate requirements-bootstrap.in -o requirements-bootstrap.lock
+	$(LOCK) --no-annotate requirements-build.in -o requirements-build.lock
+
+lint: env
+	ruff check .
+	ruff format --check .
+	mypy
+
+golden: env
+	python -m golden check
+
+golden-variations: env
+	python -m golden vary
+
+# The smaller case on another CPU: Debian's qemu-user emulates a 2013 Haswell, in one process.
+golden-emulated: env
+	python -m golden emulate
+
+bench: env
+	python -m stages.bench
+
+clean:
+	rm -rf $(VENV) artifacts .noptik

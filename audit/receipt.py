@@ -1,0 +1,69 @@
+"""What the log hands back for an entry: the proof that it was there at the head of that moment.
+
+A receipt never changes: it is stored with the entry it proves, and asking again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from audit import merkle, model
+from audit.digest import Sha256
+from audit.errors import BadProof, Inconsistent
+from audit.kinds import Registration
+from audit.model import Count, Frozen, Text
+from audit.note import Checkpoint, Verifier, open_checkpoint
+
+MAX_RECEIPT_BYTES = 65_536
+
+
+class Receipt(Frozen):
+    """Entry `seq` of the log `origin`, proven under the signed head of the append that logged it.
+
+    Hashes are hexadecimal; `inclusion` is the RFC 6962 proof from `leaf_hash` to `root`; `checkpoint` is the
+    text of the signed note. `registration` is there for entries of kind 'register' only.
+    """
+
+    origin: Text
+    seq: Count
+    leaf_hash: Sha256
+    envelope_sha256: Sha256
+    core_sha256: Sha256
+    tree_size: Count
+    root: Sha256
+    checkpoint: Text
+    inclusion: Annotated[tuple[Sha256, ...], Field(max_length=64)]
+    registration: Registration | None = None
+
+
+_RECEIPT = TypeAdapter(Receipt)
+
+
+def receipt_bytes(receipt: Receipt) -> bytes:
+    """The canonical JSON of `receipt`."""
+    return model.to_bytes(receipt)
+
+
+def parse_receipt(raw: bytes, where: str = "receipt") -> Receipt:
+    """The receipt whose `receipt_bytes` is `raw`; Malformed if there is none."""
+    return model.from_bytes(_RECEIPT, raw, where, max_bytes=MAX_RECEIPT_BYTES)
+
+
+def check_receipt(receipt: Receipt, verifier: Verifier, where: str = "receipt") -> Checkpoint:
+    """The head the receipt was given under; returned only if the key signed it and the entry is in its tree.
+
+    BadSignature, BadProof, or Inconsistent when the receipt's own size, root or origin is not its
+    checkpoint's.
+    """
+    head = open_checkpoint(receipt.checkpoint.encode(), verifier, where)
+    said = (receipt.origin, receipt.tree_size, receipt.root)
+    if said != (head.origin, head.size, head.root.hex()):
+        raise Inconsistent("receipt and its checkpoint differ", where, (head.origin, head.size, head.root.hex()), said)
+    proof = tuple(bytes.fromhex(node) for node in receipt.inclusion)
+    try:
+        merkle.verify_inclusion(bytes.fromhex(receipt.leaf_hash), receipt.seq, head.size, proof, head.root)
+    except BadProof as error:
+        raise BadProof(error.what, where, error.expected, error.found) from error
+    return head

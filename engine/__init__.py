@@ -1,0 +1,1 @@
+"""Numbers: pure functions of (spec, arrays, key). Knows nothing of ledgers, files, clocks or environments."""

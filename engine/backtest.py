@@ -1,0 +1,170 @@
+"""Rolling-origin evaluation with the model that is published: forecast from many origins, look at what came.
+
+Each window is a pure function of (spec, panel, origin): windows run in as many processes as there are cores, or one
+after the other, to the same bytes. Windows are masked to one shape, so all share one compiled program.
+Source: Tashman (2000), doi:10.1016/S0169-2070(00)00065-0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from engine import design as designs
+from engine import forecast, scores
+from engine.design import Design
+from engine.diagnostics import diagnose
+from engine.fit import Sampler
+from engine.levels import interval_probabilities, probability_name
+from engine.prng import stream
+from engine.spec import Spec
+from engine.table import Panel
+
+
+class Window(NamedTuple):
+    """What one origin gives. H horizons whose outcome is in the panel, G locations, P probabilities."""
+
+    origin: int  # periods known
+    quantiles: np.ndarray  # (P, H, G), in the KPI's unit
+    pit: np.ndarray  # (H, G) share of draws below the outcome
+    scale: tuple[float, ...]  # (G,) mean outcome before the origin
+    one_step_mean: np.ndarray  # (S, G) for the periods up to the next origin, on the model's scale
+    one_step_sd: np.ndarray  # (S, G)
+    outcome: np.ndarray  # (S, G) as it came, on the model's scale
+    rhat: float
+    ess_bulk: float
+    divergences: int
+    khat: float
+
+
+@lru_cache(maxsize=1)
+def _programs() -> dict[Spec, Sampler]:
+    """The compiled sampler of the specification this process works on."""
+    return {}
+
+
+def _sampler(spec: Spec, design: Design) -> Sampler:
+    programs = _programs()
+    if spec not in programs:
+        programs.clear()
+        programs[spec] = Sampler(spec.model, spec.inference, spec.backtest.warmup, spec.backtest.draws, design)
+    return programs[spec]
+
+
+def run_window(spec: Spec, panel: Panel, origin: int, until: int) -> Window:
+    """One chain fitted to the first `origin` periods, and its forecasts against what came.
+
+    until: the next origin (or the number of periods), up to which one-step predictions are made.
+    """
+    design, scales = designs.build(panel, spec, origin)
+    chain = _sampler(spec, design).chain(design, stream(spec.seed, "backtest", origin))
+    draws = type(chain.parameters)(*(jnp.asarray(value) for value in chain.parameters))
+    paths = forecast.paths(spec, draws, design, scales, origin, stream(spec.seed, "backtest-paths", origin))
+    horizons = min(spec.backtest.horizon, len(panel.periods) - origin)
+    probabilities = interval_probabilities(spec.calibrate.levels)
+    outcome = _model_scale(spec, panel, scales)
+    hindsight = designs.build_hindsight(panel, spec, origin)
+    span = np.zeros(design.y.shape)
+    span[: len(outcome)] = outcome
+    step = forecast.one_step(draws, hindsight, jnp.asarray(span))
+    verdict = {gate.name: gate.value for gate in diagnose([chain], spec.inference).gates}
+    return Window(
+        origin=origin,
+        quantiles=np.asarray(forecast.quantiles(paths, probabilities))[:, :horizons],
+        pit=scores.pit(panel.kpi[origin : origin + horizons], np.asarray(paths)[:, :horizons]),
+        scale=scales.kpi,
+        one_step_mean=np.asarray(step.mean)[origin:until],
+        one_step_sd=np.asarray(step.sd)[origin:until],
+        outcome=outcome[origin:until],
+        rhat=verdict["rhat"],
+        ess_bulk=verdict["ess_bulk"],
+        divergences=int(verdict["divergences"]),
+        khat=chain.khat,
+    )
+
+
+def _model_scale(spec: Spec, panel: Panel, scales: designs.Scales) -> np.ndarray:
+    """All outcomes of the panel on the scale of one window's model: (time, location)."""
+    transform = designs.outcome_transform(spec)
+    rows = [[transform(float(v) / s) for v, s in zip(row, scales.kpi, strict=True)] for row in panel.kpi]
+    return np.asarray(rows)
+
+
+def forecasts_table(spec: Spec, panel: Panel, windows: Sequence[Window]) -> pa.Table:
+    """One row a (origin, horizon, location) with the quantiles, the outcome and both naive forecasts."""
+    names = [probability_name(p) for p in interval_probabilities(spec.calibrate.levels)]
+    rows: dict[str, list[object]] = {name: [] for name in (*_FORECAST_FIELDS, *(f"q{name}" for name in names))}
+    day = timedelta(days=spec.data.frequency_days)
+    for window in windows:
+        last = window.origin - 1
+        naive = scores.seasonal_naive(panel.kpi, last, spec.backtest.horizon, spec.plan.year)
+        still = scores.last_value(panel.kpi, last, spec.backtest.horizon)
+        for h in range(window.quantiles.shape[1]):
+            for g, location in enumerate(panel.locations):
+                row = (
+                    window.origin,
+                    panel.periods[last] + day - timedelta(days=1),
+                    h + 1,
+                    panel.periods[last] + day * (h + 2) - timedelta(days=1),
+                    location,
+                    float(panel.kpi[window.origin + h, g]),
+                    float(naive[h, g]),
+                    float(still[h, g]),
+                    window.scale[g],
+                    float(window.pit[h, g]),
+                    *(float(q) for q in window.quantiles[:, h, g]),
+                )
+                for values, value in zip(rows.values(), row, strict=True):
+                    values.append(value)
+    schema = pa.schema([*_FORECAST_FIELDS.items(), *((f"q{name}", pa.float64()) for name in names)])
+    return pa.table(rows, schema=schema)
+
+
+_FORECAST_FIELDS: dict[str, pa.DataType] = {
+    "origin": pa.int64(),
+    "reference_date": pa.date32(),
+    "horizon": pa.int64(),
+    "target_end_date": pa.date32(),
+    "location": pa.string(),
+    "outcome": pa.float64(),
+    "seasonal_naive": pa.float64(),
+    "last_value": pa.float64(),
+    "scale": pa.float64(),
+    "pit": pa.float64(),
+}
+
+
+def one_step_table(panel: Panel, windows: Sequence[Window]) -> pa.Table:
+    """One row a (period, location) from the first origin on: standardised one-step residuals."""
+    rows: dict[str, list[object]] = {name: [] for name in ("period", "location", "mean", "sd", "outcome", "residual")}
+    for window in windows:
+        for s in range(window.outcome.shape[0]):
+            for g, location in enumerate(panel.locations):
+                mean, sd = float(window.one_step_mean[s, g]), float(window.one_step_sd[s, g])
+                outcome = float(window.outcome[s, g])
+                residual = (outcome - mean) / sd
+                row = (panel.periods[window.origin + s], location, mean, sd, outcome, residual)
+                for values, value in zip(rows.values(), row, strict=True):
+                    values.append(value)
+    kinds = [pa.date32(), pa.string(), *[pa.float64()] * 4]
+    return pa.table(rows, schema=pa.schema(list(zip(rows, kinds, strict=True))))
+
+
+def diagnostics_table(windows: Sequence[Window]) -> pa.Table:
+    """One row a window: how well its one chain sampled. An infinite k-hat is kept as infinity."""
+    return pa.table(
+        {
+            "origin": pa.array([w.origin for w in windows], pa.int64()),
+            "rhat": pa.array([w.rhat for w in windows], pa.float64()),
+            "ess_bulk": pa.array([w.ess_bulk for w in windows], pa.float64()),
+            "divergences": pa.array([w.divergences for w in windows], pa.int64()),
+            "khat": pa.array([w.khat if math.isfinite(w.khat) else math.inf for w in windows], pa.float64()),
+        }
+    )

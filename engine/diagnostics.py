@@ -1,0 +1,118 @@
+"""Did the chains converge: split R-hat, bulk and tail ESS, divergences, tree depth, E-BFMI, against declared gates.
+
+Sources: Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221 (rank-normalised R-hat, ESS);
+Betancourt (2016), arXiv:1604.00695 (E-BFMI). The formulas are arviz-stats'; what they return is rounded to
+`DIGITS` significant digits before it is published.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from arviz_stats.base import array_stats
+
+from engine.fit import Chain
+from engine.model import Parameters
+from engine.spec import Frozen, Inference
+
+DIGITS = 6
+
+
+class Gate(Frozen):
+    """One requirement: `value` must lie on the right side of `threshold`. `where` names the worst parameter."""
+
+    name: str
+    value: float
+    rule: str  # "below", "above" or "at_most"
+    threshold: float
+    passed: bool
+    where: str
+
+
+class Diagnostics(Frozen):
+    """What the gates say of a fit, and what is recorded beside them."""
+
+    chains: int
+    draws: int  # per chain
+    gates: tuple[Gate, ...]
+    khat: tuple[float | None, ...]  # Pathfinder's, by chain; None where it was not finite; never a gate of NUTS
+    passed: bool
+
+
+class Worst(NamedTuple):
+    """The extreme of a diagnostic over all scalar parameters."""
+
+    value: float
+    where: str
+
+
+def diagnose(chains: Sequence[Chain], inference: Inference) -> Diagnostics:
+    """The gates of `inference`, evaluated over every scalar parameter that varies. Precondition: chains not empty."""
+    gates = inference.gates
+    rhat, bulk, tail = _extremes(chains)
+    deepest = max(int(chain.steps.max()) for chain in chains).bit_length()
+    ebfmi = min(float(v) for v in array_stats.bfmi(np.stack([chain.energy for chain in chains])).ravel())
+    diverging = sum(int(chain.diverging.sum()) for chain in chains)
+    verdicts = (
+        _gate("rhat", rhat, "below", gates.rhat_below),
+        _gate("ess_bulk", bulk, "above", gates.ess_bulk_above),
+        _gate("ess_tail", tail, "above", gates.ess_tail_above),
+        _gate("divergences", Worst(float(diverging), ""), "at_most", float(gates.divergences_at_most)),
+        _gate("tree_depth", Worst(float(deepest), ""), "below", float(inference.max_tree_depth)),
+        _gate("ebfmi", Worst(ebfmi, ""), "above", gates.ebfmi_above),
+    )
+    return Diagnostics(
+        chains=len(chains),
+        draws=chains[0].energy.shape[0],
+        gates=verdicts,
+        khat=tuple(chain.khat if math.isfinite(chain.khat) else None for chain in chains),
+        passed=all(gate.passed for gate in verdicts),
+    )
+
+
+def _gate(name: str, worst: Worst, rule: str, threshold: float) -> Gate:
+    """NaN passes no gate."""
+    value = rounded(worst.value)
+    passed = {"below": value < threshold, "above": value > threshold, "at_most": value <= threshold}[rule]
+    return Gate(name=name, value=value, rule=rule, threshold=threshold, passed=passed, where=worst.where)
+
+
+def _extremes(chains: Sequence[Chain]) -> tuple[Worst, Worst, Worst]:
+    """Largest R-hat, smallest bulk and tail ESS. A NaN is the worst of all."""
+    rhat, bulk, tail = Worst(-math.inf, ""), Worst(math.inf, ""), Worst(math.inf, "")
+    for name, draws in scalars(chains):
+        values = (
+            float(array_stats.rhat(draws)),
+            float(array_stats.ess(draws, method="bulk")),
+            float(array_stats.ess(draws, method="tail", prob=0.9)),
+        )
+        rhat = Worst(values[0], name) if not values[0] <= rhat.value else rhat
+        bulk = Worst(values[1], name) if not values[1] >= bulk.value else bulk
+        tail = Worst(values[2], name) if not values[2] >= tail.value else tail
+    return rhat, bulk, tail
+
+
+def scalars(chains: Sequence[Chain]) -> Iterator[tuple[str, np.ndarray]]:
+    """Every scalar parameter that the model estimates, named, as (chain, draw); declared constants are left out.
+
+    Entries that are equal by construction (a pooled effect shown at every location) come once.
+    """
+    for name in Parameters._fields:
+        stacked = np.stack([getattr(chain.parameters, name) for chain in chains])
+        flat = stacked.reshape(*stacked.shape[:2], -1)
+        seen: set[bytes] = set()
+        for i in range(flat.shape[2]):
+            draws = np.ascontiguousarray(flat[:, :, i])
+            raw = draws.tobytes()
+            if raw in seen or bool(np.all(draws == draws[0, 0])):
+                continue
+            seen.add(raw)
+            yield f"{name}[{i}]", draws
+
+
+def rounded(value: float) -> float:
+    """`value` to DIGITS significant digits; not finite stays as it is."""
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,119 @@
+"""From a posterior to paths, quantiles and contributions.
+
+Glossary
+--------
+path       one simulated future of all locations, from one draw of the parameters
+quantile   of the paths at one horizon and location: linear interpolation of order statistics (Hyndman & Fan 1996,
+           type 7, doi:10.2307/2684934)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from engine import model
+from engine.design import Design, Scales, outcome_inverse
+from engine.model import Parameters
+from engine.spec import ModelSpec, Spec
+
+
+class Contributions(NamedTuple):
+    """What each channel added to the outcome, in the KPI's unit, summed over periods and locations."""
+
+    draws: np.ndarray  # (draw, channel)
+
+
+def paths(spec: Spec, draws: Parameters, design: Design, scales: Scales, origin: int, key: Array) -> Array:
+    """Simulated outcomes past the origin in the KPI's unit: (draw, horizon, location). One key a draw."""
+    keys = jax.random.split(key, draws.level.shape[0])
+    y = _simulate(spec.model, spec.backtest.horizon, draws, design, jnp.asarray(origin), keys)
+    return outcome_inverse(spec)(y) * jnp.asarray(scales.kpi)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _simulate(spec: ModelSpec, horizon: int, draws: Parameters, design: Design, origin: Array, keys: Array) -> Array:
+    def one(argument: tuple[Parameters, Array]) -> Array:
+        parameters, key = argument
+        return model.simulate(spec, parameters, design, origin, horizon, key)
+
+    return jax.lax.map(one, (draws, keys))
+
+
+def quantiles(values: Array, probabilities: Sequence[float]) -> Array:
+    """Type-7 quantiles over the first axis: (draw, ...) -> (probability, ...)."""
+    ordered = jnp.sort(values, axis=0)
+    last = values.shape[0] - 1
+    rows = []
+    for probability in probabilities:
+        place = probability * last
+        below = math.floor(place)
+        above = min(below + 1, last)
+        rows.append(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
+    return jnp.stack(rows)
+
+
+class OneStep(NamedTuple):
+    """Predictive mean and standard deviation of each outcome given the one before, on the model's scale."""
+
+    mean: Array  # (span, location)
+    sd: Array  # (span, location)
+
+
+def one_step(draws: Parameters, design: Design, known: Array) -> OneStep:
+    """One-step-ahead prediction at every period under hindsight covariates, averaged over draws.
+
+    known: (span, location) outcomes on the model's scale as they happened. The variance is the draws' mean
+    innovation variance (infinite-variance Student-t: that of nu = 2.1) plus the variance of their means.
+    """
+    return OneStep(*_one_step(draws, design, known))
+
+
+@jax.jit
+def _one_step(draws: Parameters, design: Design, known: Array) -> tuple[Array, Array]:
+    def add(carry: tuple[Array, Array, Array], parameters: Parameters) -> tuple[tuple[Array, Array, Array], None]:
+        first, second, noise = carry
+        m = model.one_step(parameters, design, known)
+        nu = jnp.maximum(parameters.nu, 2.1)
+        spread = jnp.where(jnp.isinf(nu), 1.0, nu / (jnp.where(jnp.isinf(nu), 3.0, nu) - 2.0))
+        return (first + m, second + m * m, noise + spread * parameters.sigma**2), None
+
+    zero = jnp.zeros_like(known)
+    (first, second, noise), _ = jax.lax.scan(add, (zero, zero, jnp.zeros(known.shape[1])), draws)
+    count = draws.level.shape[0]
+    mean = first / count
+    variance = jnp.maximum(second / count - mean * mean, 0.0) + noise / count
+    return mean, jnp.sqrt(variance)
+
+
+def contributions(
+    spec: Spec, draws: Parameters, design: Design, scales: Scales, first: int, last: int
+) -> Contributions:
+    """Per draw, the outcome over periods [first, last) less the outcome without each channel.
+
+    Counterfactual: on the log scale, taking a channel away divides the outcome by exp of its effect. Conditional on
+    the model; no experiment.
+    """
+    fitted = _channel_effects(spec.model, draws, design, first, last)
+    return Contributions(np.asarray(jnp.sum(fitted * jnp.asarray(scales.kpi)[:, None], axis=1)))
+
+
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def _channel_effects(spec: ModelSpec, draws: Parameters, design: Design, first: int, last: int) -> Array:
+    """(draw, location, channel), in units of each location's scale."""
+
+    def one(parameters: Parameters) -> Array:
+        effect = model.media_effect(parameters, design)[first:last]  # (time, location, channel)
+        if spec.outcome == "linear":
+            return jnp.sum(effect, axis=0)
+        outcome = jnp.exp(model.mean(parameters, design)[first:last])
+        return jnp.sum(outcome[..., None] * -jnp.expm1(-effect), axis=0)
+
+    return jax.lax.map(one, draws)

@@ -1,0 +1,281 @@
+"""The specification of one forecast: every choice that can change a published number, declared before the fit.
+
+A `Spec` is frozen, refuses unknown fields, and is strict about types, so that its canonical JSON (RFC 8785) is a
+faithful pre-registration: two specs with equal bytes are the same forecast, and a typo is an error rather than a
+silently ignored knob. Defaults are absent on purpose: numbers live in params.yaml, each with a sentence.
+
+Glossary
+--------
+origin      the last period whose outcome is known when a forecast is made
+horizon     how many periods past the origin a target lies; horizon 1 is the next period
+holdout     the last periods of the data, committed to by digest at registration, never used to choose a spec
+plan        how media and controls are assumed to go on past an origin, the same rule in backtest and forecast
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engine.errors import SpecError
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Unit = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Frozen(BaseModel):
+    """Base of every declared thing: immutable, no unknown fields, no type coercion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Column(Frozen):
+    """A variable of the client's table: its name here, its column (or MFF variable) there, and its unit."""
+
+    name: Name
+    column: Text
+    unit: Text
+
+
+class DataSpec(Frozen):
+    """Where the table lies and how it is laid out."""
+
+    path: Text
+    layout: Literal["wide", "mff"]
+    max_bytes: Annotated[int, Field(ge=1, le=2**40)]
+    period: Text  # the wide layout's date column; "Period" in the Master Flat File
+    frequency_days: Annotated[int, Field(ge=1, le=366)]
+    locations: tuple[Text, ...]  # MFF Geography values in use; one name for a national (wide) table
+    kpi: Column
+    media: tuple[Column, ...]
+    controls: tuple[Column, ...]
+    ignored: tuple[Text, ...]  # columns or MFF variables known and not used; shell patterns allowed
+    origin: Text  # where the data comes from
+    licence: Text
+
+
+class Event(Frozen):
+    """A dated effect: a named holiday of `holidays.country_holidays(country)`, shifted by whole days."""
+
+    name: Name
+    holiday: Text
+    offset_days: Annotated[int, Field(ge=-60, le=60)]
+
+
+class Adstock(Frozen):
+    """Geometric carry-over, normalised over lags 0..max_lag-1; alpha ~ Beta(alpha_a, alpha_b)."""
+
+    kind: Literal["geometric"]
+    max_lag: Annotated[int, Field(ge=1, le=52)]
+    alpha_a: Positive
+    alpha_b: Positive
+
+
+class Saturation(Frozen):
+    """Logistic 1 - exp(-lambda x) on spend scaled by its mean; lambda ~ Gamma(shape, rate)."""
+
+    kind: Literal["logistic"]
+    shape: Positive
+    rate: Positive
+
+
+class Pooling(Frozen):
+    """How locations share media effects.
+
+    partial: log beta[g,m] ~ Normal(mu[m], tau[m]^2), tau ~ HalfNormal(tau_scale), non-centred;
+    complete: one beta[m]; none: independent beta[g,m].
+    """
+
+    kind: Literal["partial", "complete", "none"]
+    tau_scale: Positive
+
+
+class Season(Frozen):
+    """Fourier terms of one period, in periods of the table."""
+
+    period: Positive
+    harmonics: Annotated[int, Field(ge=0, le=26)]
+    scale: Positive
+
+
+class ModelSpec(Frozen):
+    """y[t,g] = level + trend + season + sum_m beta sat(adstock(x)) + sum_c gamma z + e; e is AR(1)."""
+
+    outcome: Literal["linear", "log"]
+    likelihood: Literal["normal", "student_t"]
+    level_scale: Positive
+    trend: Literal["none", "linear"]
+    trend_scale: Positive
+    season: Season
+    country: Text
+    events: tuple[Event, ...]
+    event_scale: Positive
+    control_scale: Positive
+    media_scale: Positive
+    adstock: Adstock
+    saturation: Saturation
+    pooling: Pooling
+    residual: Literal["white", "ar1"]
+    rho_scale: Unit
+    noise_scale: Positive
+
+
+class Pathfinder(Frozen):
+    """Warm start only: never a released forecast (k-hat is recorded)."""
+
+    maxiter: Count
+    samples: Count
+    jitter: NonNegative  # sd of the starting points, one a chain, on the unconstrained scale
+
+
+class Gates(Frozen):
+    """What a fit must reach before anything is forecast from it."""
+
+    rhat_below: Positive
+    ess_bulk_above: Positive
+    ess_tail_above: Positive
+    divergences_at_most: Annotated[int, Field(ge=0)]
+    ebfmi_above: NonNegative
+
+
+class Inference(Frozen):
+    """NUTS: one process per chain, each single-threaded."""
+
+    chains: Annotated[int, Field(ge=1, le=64)]
+    warmup: Count
+    draws: Count
+    target_accept: Unit
+    max_tree_depth: Annotated[int, Field(ge=1, le=15)]
+    pathfinder: Pathfinder
+    gates: Gates
+
+
+class Backtest(Frozen):
+    """Rolling origin: origins first, first+step, ... and always every holdout origin."""
+
+    horizon: Annotated[int, Field(ge=1, le=104)]
+    first_origin: Count  # periods known at the first origin
+    step: Count
+    warmup: Count
+    draws: Count
+
+
+class Plan(Frozen):
+    """How media and controls go on past the origin: the same weeks a year ago, or the mean of recent ones."""
+
+    media: Literal["last_year", "recent_mean"]
+    controls: Literal["last_year", "recent_mean"]
+    year: Count  # periods in a year
+    recent: Count  # periods in the recent mean
+
+
+class Holdout(Frozen):
+    """The last `periods` periods, committed to by digest."""
+
+    periods: Count
+
+
+class Detect(Frozen):
+    """BOCPD on standardised one-step residuals (Adams & MacKay 2007)."""
+
+    hazard: Unit  # prior probability of a change at any period
+    threshold: Unit  # alarm when P(change within `window`) exceeds it
+    window: Count
+    mean_precision: Positive  # kappa0: prior observations' worth of belief that a segment's mean is 0
+    shape: Positive  # alpha0 of the inverse gamma
+    rate: Positive  # beta0 of the inverse gamma
+    slope_scale: Positive  # prior sd of a segment's slope per period
+    linear_weight: NonNegative  # prior weight of the linear-trend model of a segment
+    max_run_length: Count
+    match_days: Annotated[int, Field(ge=0, le=365)]  # how far from a registered event an alarm may lie
+    channels: tuple[Name, ...]  # which registry channels concern this forecast
+    regions: tuple[Text, ...]
+    power: Annotated[float, Field(ge=0, le=1)]  # weight of data before a re-anchoring break
+    widen: Annotated[float, Field(ge=1, le=10)]  # factor on interval width after a re-anchoring break
+
+
+class Calibrate(Frozen):
+    """Weighted split conformal, per horizon."""
+
+    levels: tuple[Unit, ...]
+    decay: Annotated[float, Field(gt=0, le=1)]  # weight of a score per period of age
+    bandwidth: Positive  # of the regime-moment kernel, in sd of the moments
+    moment_window: Count  # periods of data before an origin that its moments summarise
+    ess_floor: Positive  # least effective sample size the weights may have
+
+
+class Spec(Frozen):
+    """One pre-registered forecast."""
+
+    schema_version: Literal[1]
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**53)]
+    target: Text  # the forecast table's `target`
+    data: DataSpec
+    model: ModelSpec
+    inference: Inference
+    backtest: Backtest
+    plan: Plan
+    holdout: Holdout
+    detect: Detect
+    calibrate: Calibrate
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        columns = [self.data.kpi, *self.data.media, *self.data.controls]
+        for what, values in (("name", [c.name for c in columns]), ("column", [c.column for c in columns])):
+            doubled = sorted({v for v in values if values.count(v) > 1})
+            if doubled:
+                raise ValueError(f"data: {what} used twice: {', '.join(doubled)}")
+        if not self.data.media:
+            raise ValueError("data.media: at least one channel is needed")
+        if len(set(self.data.locations)) != len(self.data.locations) or not self.data.locations:
+            raise ValueError("data.locations: must name each location once, and at least one")
+        if self.data.layout == "wide" and len(self.data.locations) != 1:
+            raise ValueError("data.locations: a wide table holds exactly one location")
+        if self.holdout.periods % self.backtest.horizon:
+            raise ValueError(
+                f"holdout.periods: expected a multiple of the horizon {self.backtest.horizon}, "
+                f"found {self.holdout.periods}"
+            )
+        if self.backtest.first_origin <= self.plan.year and "last_year" in (
+            self.plan.media,
+            self.plan.controls,
+        ):
+            raise ValueError("backtest.first_origin: plan last_year needs more than a year before the first origin")
+        if tuple(sorted(set(self.calibrate.levels))) != self.calibrate.levels:
+            raise ValueError("calibrate.levels: must be distinct and ascending")
+        return self
+
+
+def parse_spec(raw: bytes) -> Spec:
+    """The spec held in canonical (or any strict) JSON `raw`.
+
+    Raises SpecError naming every offending field, what was expected there and what was found.
+    """
+    try:
+        return Spec.model_validate_json(raw)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(p) for p in fault['loc']) or 'spec'}: {fault['msg']} (found {_short(fault['input'])})"
+            for fault in error.errors(include_url=False)
+        ]
+        raise SpecError("the specification is not valid: " + "; ".join(faults)) from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def period_dates(start: date, frequency_days: int, count: int) -> list[date]:
+    """`count` period dates from `start`, `frequency_days` apart."""
+    return [date.fromordinal(start.toordinal() + frequency_days * i) for i in range(count)]

@@ -1,0 +1,1 @@
+"""What is declared before it is used: regime events and specifications, curated by hand and versioned."""

@@ -1,0 +1,45 @@
+"""`noptik`: one command for all others.
+
+    noptik doctor            may this machine replay?
+    noptik audit ...         verify, replay, show, prove
+    noptik registry ...      the curated regime events
+    noptik golden ...        committed cases with their expected bytes
+    noptik where             where the forecasts, reports and the ledger head are
+
+Exit codes: 0 done, 1 not verified, different, refused or withheld, 2 usage or unavailable, 3 within tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "doctor": ("stages.doctor", "may this machine replay? compares its numeric fingerprint with the committed one"),
+    "audit": ("audit.cli", "verify, replay, show and prove what the ledger records"),
+    "registry": ("registry.cli", "the curated registry of regime events"),
+    "golden": ("golden.cli", "committed cases: check or update their expected bytes"),
+    "where": ("stages.where", "where the forecasts, reports and the ledger head are"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hands the rest of the line to the command named first."""
+    listing = "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="noptik",
+        description="Marketing forecasts that can be audited.",
+        epilog=f"commands:\n{listing}\n\n{__doc__.splitlines()[-1]}" if __doc__ else listing,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="what the command takes; try: noptik COMMAND --help")
+    arguments = parser.parse_args(argv)
+    command: Callable[[Sequence[str]], int] = importlib.import_module(COMMANDS[arguments.command][0]).main
+    return command(arguments.rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""register: the specification, signed and logged before anything is fitted, with the holdout committed to by digest.
+
+Writes register/spec.json (canonical JSON) and register/receipt.json (its place in the log). A second specification
+for the same data is allowed and gets number n. A specification already logged gives its first receipt again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audit.digest import sha256
+from audit.home import Home
+from audit.receipt import receipt_bytes
+from audit.registration import register_spec
+from engine.errors import SpecError
+from engine.origins import holdout_origins
+from engine.spec import parse_spec
+from engine.table import ipc_bytes, read_parquet, schema_of, to_panel
+from stages.inputs import TABLE
+from stages.stage import BUILDER, SPEC, Context, Stage, internal
+
+
+def _run(context: Context, out: Path) -> None:
+    raw = context.declared()
+    spec = parse_spec(raw)
+    table = read_parquet(context.artifact(TABLE), schema_of(spec.data))
+    panel = to_panel(table, spec.data)
+    time = len(panel.periods)
+    needed = spec.backtest.first_origin + spec.backtest.horizon + spec.holdout.periods
+    if time < needed:
+        raise SpecError(
+            f"{spec.name}: expected at least first_origin + horizon + holdout = {needed} periods, found {time}"
+        )
+    first = panel.periods[holdout_origins(spec, time)[0]]
+    kept = [period >= first for period in table.column("period").to_pylist()]
+    (out / "spec.json").write_bytes(raw)
+    now = context.clock()
+    home = Home(context.home)
+    receipt = register_spec(
+        home.writer(context.key),
+        home.store,
+        out / "spec.json",
+        context.artifact_name(SPEC),
+        spec.name,
+        sha256(ipc_bytes(table)),
+        sha256(ipc_bytes(table.filter(kept))),
+        internal(context),
+        BUILDER,
+        context.metadata(now, now),
+    )
+    (out / "receipt.json").write_bytes(receipt_bytes(receipt))
+
+
+STAGE = Stage(
+    "register",
+    reads=(TABLE,),
+    run=_run,
+    stated=False,  # the registration itself is its statement
+)
