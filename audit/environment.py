@@ -24,7 +24,10 @@ _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9,._-]+\])?==([A-Z
 
 
 class Machine(BaseModel):
-    """One machine and interpreter; `host` tells machines apart without naming them."""
+    """One machine and interpreter; `host` tells machines apart without naming them.
+
+    `cpu`, `avx2` and `fma` are the kernel's word: under a user-mode emulator they describe the host.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

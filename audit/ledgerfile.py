@@ -58,8 +58,8 @@ class LedgerFile:
     def writing(self) -> Iterator[None]:
         """Inside, nobody else reads or writes the file, and it was as its last writer left it.
 
-        If the body succeeds, the file as it then is has its digest renewed; if it raises, the body must have
-        left the file as it was. Errors as `digest` and `FileDigest.require`, unless no ledger was ever
+        If the body succeeds, the digest is renewed; if it raises, the old digest stands again, provided that the
+        file is as it was. Errors as `digest` and `FileDigest.require`, unless no ledger was ever
         finished here: then the file is new. Unavailable: busy for BUSY_SECONDS, or not writable. A process
         killed inside, or a failing renewal, leaves the digest pending.
         """

@@ -7,6 +7,7 @@ its STAGE. A test holds the committed dvc.yaml against this, so the two cannot d
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def _stage(stage: Stage, title: str, code: list[str]) -> Iterator[str]:
     name = stage.name
     yield f"  {name}:"
     yield "    matrix: {forecast: '${forecasts}'}"
-    yield f"    desc: {title.partition(': ')[2]}"
+    yield f"    desc: {json.dumps(title.partition(': ')[2])}"
     yield f"    cmd: python -m stages {name} {ITEM}"
     if name in PARAMS:
         yield "    params:"
