@@ -15,31 +15,11 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 from engine.fit import Chain
+from engine.gates import Diagnostics, Gate
 from engine.model import Parameters
-from engine.spec import Frozen, Inference
+from engine.spec import Inference
 
 DIGITS = 6
-
-
-class Gate(Frozen):
-    """One requirement: `value` must lie on the right side of `threshold`. `where` names the worst parameter."""
-
-    name: str
-    value: float
-    rule: str  # "below", "above" or "at_most"
-    threshold: float
-    passed: bool
-    where: str
-
-
-class Diagnostics(Frozen):
-    """What the gates say of a fit, and what is recorded beside them."""
-
-    chains: int
-    draws: int  # per chain
-    gates: tuple[Gate, ...]
-    khat: tuple[float | None, ...]  # Pathfinder's, by chain; None where it was not finite; never a gate of NUTS
-    passed: bool
 
 
 class Worst(NamedTuple):

@@ -42,7 +42,7 @@ def _errors(c: Cases, spec: Spec) -> tuple[float, float, float]:
     return (
         100.0 * float(scores.mape(c.outcome, c.median)),
         float(scores.mae(c.outcome, c.median)),
-        float(np.mean(wis)),
+        float(wis),
     )
 
 

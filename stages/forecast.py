@@ -18,7 +18,7 @@ from audit import canonical
 from engine import design as designs
 from engine import detection, forecast, posterior, publish
 from engine.calibration import Adjustment
-from engine.diagnostics import Diagnostics
+from engine.gates import Diagnostics
 from engine.levels import interval_probabilities
 from engine.prng import stream
 from engine.spec import Spec

@@ -17,7 +17,7 @@ from audit.kinds import Registration
 from audit.receipt import Receipt, parse_receipt
 from engine import precision
 from engine.detection import Finding, Verdict
-from engine.diagnostics import Diagnostics
+from engine.gates import Diagnostics
 from engine.levels import bounds, probability_name
 from engine.origins import holdout_origins, origins
 from engine.spec import Spec
@@ -139,7 +139,7 @@ def _headline(spec: Spec, data: Panel, files: _Artifacts) -> inputs.Headline:
     return inputs.Headline(
         median=row["0.5"],
         interval=_intervals(row, spec.calibrate.levels)[-1],
-        last_year=None if before is None else float(before.sum()),
+        last_year=None if before is None else math.fsum(before.ravel().tolist()),
         method="The interval of the sum is the model's own (posterior predictive), not conformally calibrated: "
         "calibration acts on single periods.",
     )

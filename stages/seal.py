@@ -11,15 +11,19 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from audit import model
+from audit.digest import digest_path
 from audit.errors import Unavailable
 from audit.home import Home
 from audit.receipt import parse_receipt, receipt_bytes
+from audit.resource import Subject
 from audit.sealing import StageRun, seal_run
 from audit.source import SourceTree, source_tree
-from audit.statement import Metadata
+from audit.statement import Detail, Metadata, Verdict, VerdictStatement
+from engine.gates import Diagnostics
 from stages.stage import BUILDER, RECEIPT, SPEC, STAGES, Context, Stage, internal
 
 STATED = tuple(name for name in STAGES if name not in ("register", "seal"))
+GATES = "fit/gates.json"
 _METADATA = TypeAdapter(Metadata)
 
 
@@ -39,6 +43,7 @@ def _run(context: Context, out: Path) -> None:
         internal(context),
         BUILDER,
         context.metadata(now, now),
+        _verdicts(context),
     )
     (out / "receipt.json").write_bytes(receipt_bytes(sealed.receipt))
 
@@ -47,6 +52,26 @@ def _stage_run(context: Context, name: str) -> StageRun:
     core = context.artifact(f"statements/{name}.json").read_bytes()
     facts = model.from_bytes(_METADATA, context.artifact(f"run/{name}.json").read_bytes(), f"run/{name}.json")
     return StageRun(core, facts)
+
+
+def _verdicts(context: Context) -> tuple[VerdictStatement, ...]:
+    """A fit that failed a gate is on record as such, with every gate it failed."""
+    gates = Diagnostics.model_validate_json(context.artifact(GATES).read_bytes())
+    failed = [gate for gate in gates.gates if not gate.passed]
+    if not failed:
+        return ()
+    name = context.artifact_name(GATES)
+    verdict = Verdict(
+        verdict="failed_gate",
+        forecast=context.forecast,
+        stage="fit",
+        details=tuple(
+            Detail(name=gate.name, expected=f"{gate.rule} {gate.threshold:g}", found=f"{gate.value!r} {gate.where}")
+            for gate in failed
+        ),
+    )
+    subject = Subject.of(name, digest_path(context.artifact(GATES)))
+    return (VerdictStatement(subject=(subject,), predicate=verdict),)
 
 
 def _require_data(context: Context, source: SourceTree) -> None:

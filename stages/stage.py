@@ -130,7 +130,10 @@ def declared_spec(root: Path, forecast: str) -> bytes:
 
 
 def run(stage: Stage, context: Context) -> None:
-    """The stage's folder and its statement are on disk, whole; what was read did not change meanwhile."""
+    """The stage's folder and its statement are on disk, whole; what was read did not change meanwhile.
+
+    A stage that fails leaves neither.
+    """
     started = context.clock()
     before = _inputs(stage, context)
     for name in (stage.name, f"statements/{stage.name}.json", f"run/{stage.name}.json"):
@@ -138,10 +141,14 @@ def run(stage: Stage, context: Context) -> None:
     partial = context.artifact(f".{stage.name}.partial")
     _remove(partial)
     partial.mkdir(parents=True)
-    stage.run(context, partial)
-    for was, now in zip(before, _inputs(stage, context), strict=True):
-        if was != now:
-            raise Tampered("input changed while it was in use", was[0], was[1].sha256, now[1].sha256)
+    try:
+        stage.run(context, partial)
+        for was, now in zip(before, _inputs(stage, context), strict=True):
+            if was != now:
+                raise Tampered("input changed while it was in use", was[0], was[1].sha256, now[1].sha256)
+    except BaseException:
+        _remove(partial)
+        raise
     partial.rename(context.artifact(stage.name))
     if stage.stated:
         statement = _statement(stage, context, before)
