@@ -65,7 +65,7 @@ def _extremes(chains: Sequence[Chain]) -> tuple[Worst, Worst, Worst]:
     rhat, bulk, tail = Worst(-math.inf, ""), Worst(math.inf, ""), Worst(math.inf, "")
     for name, draws in scalars(chains):
         values = (
-            float(array_stats.rhat(draws)),
+            float(array_stats.rhat(_at_least_two(draws))),
             float(array_stats.ess(draws, method="bulk")),
             float(array_stats.ess(draws, method="tail", prob=0.9)),
         )
@@ -73,6 +73,12 @@ def _extremes(chains: Sequence[Chain]) -> tuple[Worst, Worst, Worst]:
         bulk = Worst(values[1], name) if not values[1] >= bulk.value else bulk
         tail = Worst(values[2], name) if not values[2] >= tail.value else tail
     return rhat, bulk, tail
+
+
+def _at_least_two(draws: np.ndarray) -> np.ndarray:
+    """R-hat compares chains; of a single one, its halves."""
+    count = draws.shape[1] // 2
+    return draws if draws.shape[0] > 1 else draws[0, : 2 * count].reshape(2, count)
 
 
 def scalars(chains: Sequence[Chain]) -> Iterator[tuple[str, np.ndarray]]:

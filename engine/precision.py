@@ -22,6 +22,7 @@ import os
 import re
 import stat
 import sys
+import warnings
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -158,6 +159,8 @@ def compilation_cache(path: Path) -> Path:
     for part in (path, folder):
         part.mkdir(mode=0o700, parents=True, exist_ok=True)
         _private(part)
+    # two processes may compile one program at once: a half-written entry is compiled again, which is no fault
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
