@@ -25,13 +25,13 @@ $(VENV)/.locked: requirements.lock requirements-bootstrap.lock requirements-buil
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
 		|| { echo "error: cannot make a virtual environment; on Debian: apt-get install python3.11-venv" >&2; exit 2; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes \
+	@$(BIN)/uv --system-certs pip sync --quiet --python $(BIN)/python --require-hashes \
 		--build-constraints requirements-build.lock requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
 
 # Regenerates the three lock files from pyproject.toml and the two .in files.
-LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+LOCK := $(BIN)/uv --system-certs pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: env
 	$(LOCK) --python-platform x86_64-unknown-linux-gnu --no-annotate --extra dev pyproject.toml -o requirements.lock
 	$(LOCK) --no-annotate requirements-bootstrap.in -o requirements-bootstrap.lock
