@@ -69,10 +69,17 @@ def _extremes(chains: Sequence[Chain]) -> tuple[Worst, Worst, Worst]:
             float(array_stats.ess(draws, method="bulk")),
             float(array_stats.ess(draws, method="tail", prob=0.9)),
         )
-        rhat = Worst(values[0], name) if not values[0] <= rhat.value else rhat
-        bulk = Worst(values[1], name) if not values[1] >= bulk.value else bulk
-        tail = Worst(values[2], name) if not values[2] >= tail.value else tail
+        rhat = _worse(rhat, Worst(values[0], name), 1.0)
+        bulk = _worse(bulk, Worst(values[1], name), -1.0)
+        tail = _worse(tail, Worst(values[2], name), -1.0)
     return rhat, bulk, tail
+
+
+def _worse(so_far: Worst, new: Worst, sign: float) -> Worst:
+    """The one of the greater sign * value; the first NaN, if there is one, whatever comes after it."""
+    if math.isnan(so_far.value) or sign * new.value <= sign * so_far.value:
+        return so_far
+    return new
 
 
 def _at_least_two(draws: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from engine import calibration, scores
 from engine.calibration import FORECASTERS, Cases
+from engine.errors import CalibrationError
 from engine.spec import Spec
 from engine.table import Panel
 
@@ -20,8 +21,14 @@ def evaluate(spec: Spec, panel: Panel, table: pa.Table, origins: Sequence[int]) 
 
     scorecard: forecaster, horizon (0: all), cases, mape, mae, wis; in percent points, the KPI's unit, and its unit.
     coverage: forecaster, level, cases, inside_before, inside_after, width_before, width_after; widths as a share of
-    the mean outcome. An interval without an end makes its width and WIS infinite.
+    the mean outcome. An interval without an end makes its width and WIS infinite. Raises CalibrationError without
+    origins: there is nothing to say how good the forecasts were.
     """
+    if not origins:
+        raise CalibrationError(
+            "evaluation: expected an origin whose forecasts can be calibrated at every horizon and level, found none; "
+            "declare an earlier first origin, a smaller step or lower levels"
+        )
     card: list[tuple[object, ...]] = []
     cover: list[tuple[object, ...]] = []
     for forecaster in FORECASTERS:

@@ -64,9 +64,18 @@ def read(path: Path) -> Parameters:
     """
     try:
         group = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
+        _require_equal_lengths(path, group)
         return Parameters(*(_read(path, group, name) for name in Parameters._fields))
     except (KeyError, FileNotFoundError, ValueError, RuntimeError, TypeError) as error:
         raise PosteriorError(f"posterior {path}: expected a readable Zarr group, found: {error}") from error
+
+
+def _require_equal_lengths(path: Path, group: zarr.Group) -> None:
+    """Zarr reads as many chains and draws as an array's own description says: all must say the same."""
+    arrays: list[Any] = [group[name] for name in (*Parameters._fields, *STATISTICS)]
+    lengths = sorted({array.shape[:2] for array in arrays})
+    if len(lengths) != 1:
+        raise PosteriorError(f"posterior {path}: expected arrays of as many chains and draws, found {lengths}")
 
 
 def _read(path: Path, group: zarr.Group, name: str) -> np.ndarray:
@@ -75,6 +84,12 @@ def _read(path: Path, group: zarr.Group, name: str) -> np.ndarray:
     if array.metadata.dimension_names != expected:
         raise PosteriorError(
             f"posterior {path}, array {name}: expected dims {expected}, found {array.metadata.dimension_names}"
+        )
+    chunks = (1, *(max(size, 1) for size in array.shape[1:]))
+    if array.dtype != np.float64 or array.chunks != chunks:
+        raise PosteriorError(
+            f"posterior {path}, array {name}: expected float64 in chunks {chunks}, "
+            f"found {array.dtype} in {array.chunks}"
         )
     for chain in range(array.shape[0]):
         chunk = path / name / "c" / "/".join([str(chain), *["0"] * (len(array.shape) - 1)])

@@ -215,7 +215,7 @@ class Calibrate(Frozen):
 class Spec(Frozen):
     """One pre-registered forecast."""
 
-    schema_version: Literal[1]
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]  # a Literal would take true for 1
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     target: Text  # the forecast table's `target`

@@ -85,7 +85,7 @@ def _zarr(path: Path) -> Iterator[object]:
     group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
     for name, array in sorted(group.arrays()):
         values = np.asarray(array[...])
-        yield name
+        yield f"{name} {values.shape}"
         yield from (values.astype(np.float64) if values.dtype.kind != "f" else values).ravel().tolist()
 
 

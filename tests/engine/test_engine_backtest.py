@@ -1,0 +1,94 @@
+"""A window forecasts from what was known at its origin, and its tables say what came."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from engine import backtest
+from engine.backtest import Window, diagnostics_table, forecasts_table, one_step_table
+from engine.levels import interval_probabilities
+from engine.table import Panel
+from tests import past, small
+
+SPEC = small.spec()
+PANEL = small.panel(SPEC)
+ORIGIN, UNTIL = 24, 28
+
+
+@pytest.fixture(scope="module")
+def window() -> Window:
+    return backtest.run_window(SPEC, PANEL, ORIGIN, UNTIL)
+
+
+def changed(panel: Panel, first: int) -> Panel:
+    """Every number from `first` on is another, spend and controls too."""
+    arrays = {}
+    for name in ("kpi", "media", "controls"):
+        arrays[name] = getattr(panel, name).copy()
+        arrays[name][first:] *= 1.7
+    return panel._replace(**arrays)
+
+
+def test_a_window_has_the_shapes_it_promises(window: Window) -> None:
+    probabilities = interval_probabilities(SPEC.calibrate.levels)
+    assert window.quantiles.shape == (len(probabilities), SPEC.backtest.horizon, 2)
+    assert window.pit.shape == (SPEC.backtest.horizon, 2)
+    assert window.one_step_mean.shape == window.one_step_sd.shape == window.outcome.shape == (UNTIL - ORIGIN, 2)
+    assert np.all(np.diff(window.quantiles, axis=0) >= 0.0)
+    assert np.all((window.pit >= 0.0) & (window.pit <= 1.0))
+    assert np.all(window.one_step_sd > 0.0)
+    assert math.isfinite(window.rhat)
+
+
+def test_what_came_later_changes_no_forecast(window: Window) -> None:
+    other = backtest.run_window(SPEC, changed(PANEL, ORIGIN), ORIGIN, UNTIL)
+    assert other.quantiles.tobytes() == window.quantiles.tobytes()
+    assert (other.scale, other.rhat, other.khat) == (window.scale, window.rhat, window.khat)
+    assert other.one_step_mean[0].tobytes() != window.one_step_mean[0].tobytes()  # hindsight spend is its input
+
+
+def test_one_step_prediction_knows_the_outcome_before_it_and_none_after(window: Window) -> None:
+    kpi = PANEL.kpi.copy()
+    kpi[ORIGIN + 2 :] *= 1.7
+    other = backtest.run_window(SPEC, PANEL._replace(kpi=kpi), ORIGIN, UNTIL)
+    assert other.one_step_mean[:3].tobytes() == window.one_step_mean[:3].tobytes()
+    assert other.one_step_mean[3].tobytes() != window.one_step_mean[3].tobytes()
+
+
+def test_the_last_window_stops_with_the_data(window: Window) -> None:
+    time = small.TIME
+    last = backtest.run_window(SPEC, PANEL, time - 2, time)
+    assert last.quantiles.shape[1] == last.pit.shape[0] == 2
+    assert last.quantiles.shape[0] == window.quantiles.shape[0]
+
+
+def test_the_table_has_a_row_for_each_origin_horizon_and_location() -> None:
+    windows = past.windows(SPEC, PANEL)
+    rows = forecasts_table(SPEC, PANEL, windows).to_pylist()
+    assert len(rows) == sum(w.pit.size for w in windows)
+    for row in rows:
+        origin, h, g = row["origin"], row["horizon"], PANEL.locations.index(row["location"])
+        assert row["outcome"] == PANEL.kpi[origin + h - 1, g]
+        assert row["last_value"] == PANEL.kpi[origin - 1, g]
+        assert row["seasonal_naive"] == PANEL.kpi[origin + h - 1 - SPEC.plan.year, g]
+        assert row["reference_date"] == PANEL.periods[origin] - timedelta(days=1)
+        assert row["target_end_date"] == PANEL.periods[origin + h - 1] + timedelta(days=6)
+        assert row["q0.1"] <= row["q0.25"] <= row["q0.5"] <= row["q0.75"] <= row["q0.9"]
+
+
+def test_residuals_are_standardised_and_cover_each_period_once() -> None:
+    windows = past.windows(SPEC, PANEL)
+    rows = one_step_table(PANEL, windows).to_pylist()
+    periods = PANEL.periods[windows[0].origin :]
+    assert [(r["period"], r["location"]) for r in rows] == [(p, g) for p in periods for g in PANEL.locations]
+    for row in rows:
+        assert row["residual"] == (row["outcome"] - row["mean"]) / row["sd"]
+
+
+def test_an_infinite_k_hat_is_kept_as_infinity() -> None:
+    windows = [w._replace(khat=k) for w, k in zip(past.windows(SPEC, PANEL), (0.4, math.inf, math.nan), strict=False)]
+    assert diagnostics_table(windows).column("khat").to_pylist()[:3] == [0.4, math.inf, math.inf]

@@ -1,0 +1,157 @@
+"""Calibration learns from what was known, keeps intervals nested, and never moves the median."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import calibration
+from engine.calibration import Adjustment, Bounds, Cases
+from engine.errors import CalibrationError
+from engine.spec import Spec
+from tests import past, small
+
+SPEC = small.spec()
+PANEL = small.panel(SPEC)
+TABLE = past.forecasts(SPEC, PANEL)
+LEVELS = SPEC.calibrate.levels
+CASES = calibration.cases(TABLE, "noptik", LEVELS)
+LAW = settings(max_examples=25, deadline=None, derandomize=True)
+ORIGINS = sorted(set(CASES.origin.tolist()))
+
+
+@LAW
+@given(st.sampled_from([*ORIGINS, small.TIME]), st.floats(-1e3, 1e3))
+def test_outcomes_not_known_at_the_origin_change_no_adjustment(origin: int, shift: float) -> None:
+    later = CASES.origin + CASES.horizon > origin
+    changed = CASES._replace(outcome=np.where(later, CASES.outcome + shift, CASES.outcome))
+    assert calibration.adjustments(SPEC, PANEL, changed, origin) == calibration.adjustments(SPEC, PANEL, CASES, origin)
+
+
+@LAW
+@given(st.sampled_from(ORIGINS[2:]), st.floats(1.1, 5.0))
+def test_data_at_or_after_the_origin_changes_no_adjustment(origin: int, factor: float) -> None:
+    media, kpi = PANEL.media.copy(), PANEL.kpi.copy()
+    media[origin:] *= factor
+    kpi[origin:] *= factor
+    changed = PANEL._replace(media=media, kpi=kpi)
+    assert calibration.adjustments(SPEC, changed, CASES, origin) == calibration.adjustments(SPEC, PANEL, CASES, origin)
+
+
+def test_the_last_outcome_known_does_change_an_adjustment() -> None:
+    origin = ORIGINS[-1]
+    last = CASES.origin + CASES.horizon == origin
+    changed = CASES._replace(outcome=np.where(last, CASES.outcome + 1e6, CASES.outcome))
+    assert calibration.adjustments(SPEC, PANEL, changed, origin) != calibration.adjustments(SPEC, PANEL, CASES, origin)
+
+
+def uniform() -> Spec:
+    """A specification whose weights are all one: no decay, and moments that tell nothing apart."""
+    return small.spec(calibrate__decay=1.0, calibrate__bandwidth=1e9)
+
+
+def test_equal_weights_give_the_split_conformal_order_statistic() -> None:
+    origin = small.TIME
+    for found in calibration.adjustments(uniform(), PANEL, CASES, origin):
+        rows = (CASES.horizon == found.horizon) & (CASES.origin + found.horizon <= origin)
+        k = LEVELS.index(found.level)
+        low, high = CASES.lower[k][rows], CASES.upper[k][rows]
+        outcome, scale = CASES.outcome[rows], CASES.scale[rows]
+        scores = sorted(np.maximum(low - outcome, outcome - high) / scale)
+        rank = math.ceil((len(scores) + 1) * found.level)
+        assert found.scores == len(scores)
+        assert found.effective == pytest.approx(len(scores))
+        assert found.q == pytest.approx(scores[rank - 1], rel=1e-12)
+
+
+def test_too_few_scores_support_no_level() -> None:
+    first = calibration.adjustments(SPEC, PANEL, CASES, ORIGINS[0])
+    assert all(a == Adjustment(a.horizon, a.level, math.inf, 0, 0.0) for a in first)
+    supported = calibration.supported(uniform(), PANEL, CASES)
+    assert supported == tuple(o for o in ORIGINS if o >= supported[0])  # scores only become more
+    assert ORIGINS[0] < supported[0]
+    for origin in ORIGINS:
+        finite = all(math.isfinite(a.q) for a in calibration.adjustments(uniform(), PANEL, CASES, origin))
+        assert finite == (origin in supported)
+
+
+MOVES = st.lists(st.floats(-2.0, 2.0), min_size=2 * 4, max_size=2 * 4)
+
+
+@LAW
+@given(MOVES, st.integers(0, 10**6))
+def test_calibrated_intervals_are_nested_and_hold_the_median(moves: list[float], seed: int) -> None:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    rows = np.sort(rng.normal(size=(8, 5)), axis=1)
+    bounds = Bounds(rows[:, 2], rows[:, (1, 0)].T, rows[:, (3, 4)].T)
+    horizon = np.repeat(np.arange(1, 5), 2)
+    keys = [(h, level) for h in range(1, 5) for level in LEVELS]
+    moved = [Adjustment(h, level, q, 9, 9.0) for (h, level), q in zip(keys, moves, strict=True)]
+    after = calibration.apply(bounds, np.full(8, 1.5), horizon, moved, LEVELS)
+    assert after.median.tobytes() == bounds.median.tobytes()
+    ordered = np.stack([after.lower[1], after.lower[0], after.median, after.upper[0], after.upper[1]])
+    assert np.all(np.diff(ordered, axis=0) >= 0.0)
+
+
+def test_an_adjustment_moves_both_bounds_by_its_share_of_the_scale() -> None:
+    bounds = Bounds(np.asarray([10.0]), np.asarray([[8.0], [5.0]]), np.asarray([[12.0], [16.0]]))
+    moved = [Adjustment(1, 0.5, 0.1, 9, 9.0), Adjustment(1, 0.8, 0.2, 9, 9.0)]
+    after = calibration.apply(bounds, np.asarray([10.0]), np.asarray([1]), moved, LEVELS)
+    assert after.lower.tolist() == [[7.0], [3.0]]
+    assert after.upper.tolist() == [[13.0], [18.0]]
+
+
+def test_a_level_without_support_is_the_whole_line() -> None:
+    bounds = Bounds(np.asarray([10.0]), np.asarray([[8.0], [5.0]]), np.asarray([[12.0], [16.0]]))
+    moved = [Adjustment(1, 0.5, 0.1, 9, 9.0), Adjustment(1, 0.8, math.inf, 1, 1.0)]
+    after = calibration.apply(bounds, np.asarray([10.0]), np.asarray([1]), moved, LEVELS)
+    assert (after.lower[1, 0], after.upper[1, 0]) == (-math.inf, math.inf)
+    assert (after.lower[0, 0], after.upper[0, 0]) == (7.0, 13.0)
+
+
+def test_a_missing_adjustment_is_refused_by_horizon_and_level() -> None:
+    bounds = Bounds(np.asarray([10.0]), np.asarray([[8.0], [5.0]]), np.asarray([[12.0], [16.0]]))
+    moved = [Adjustment(3, 0.5, 0.1, 9, 9.0)]
+    with pytest.raises(CalibrationError, match=r"found none for \(3, 0.8\)"):
+        calibration.apply(bounds, np.asarray([10.0]), np.asarray([3]), moved, LEVELS)
+
+
+def test_each_origin_is_calibrated_as_if_it_were_the_last() -> None:
+    together = calibration.calibrated(SPEC, PANEL, CASES, ORIGINS[-3:])
+    alone = [calibration.calibrated(SPEC, PANEL, CASES, [o]) for o in ORIGINS[-3:]]
+    assert together.lower.tobytes() == np.concatenate([a.lower for a in alone], axis=1).tobytes()
+    assert together.location == tuple(name for a in alone for name in a.location)
+    assert together.median.tobytes() == np.concatenate([a.median for a in alone]).tobytes()
+
+
+def test_a_naive_forecaster_has_an_interval_of_no_width() -> None:
+    naive = calibration.cases(TABLE, "seasonal_naive", LEVELS)
+    assert naive.lower.tobytes() == naive.upper.tobytes() == np.stack([naive.median] * 2).tobytes()
+
+
+def test_selected_cases_keep_their_rows_together() -> None:
+    rows = np.asarray([5, 2])
+    found: Cases = calibration.select(CASES, rows)
+    assert found.location == (CASES.location[5], CASES.location[2])
+    assert found.lower.tobytes() == CASES.lower[:, rows].tobytes()
+
+
+def test_moments_are_of_spend_before_the_origin_and_of_nothing_else() -> None:
+    moments = calibration.moments(SPEC, PANEL, 30)
+    assert moments.shape == (3,)
+    other = small.panel(SPEC, seed=2)
+    mixed = PANEL._replace(kpi=other.kpi, controls=other.controls)
+    assert calibration.moments(SPEC, mixed, 30).tobytes() == moments.tobytes()
+    later = PANEL.media.copy()
+    later[30:] = 0.0
+    assert calibration.moments(SPEC, PANEL._replace(media=later), 30).tobytes() == moments.tobytes()
+
+
+@pytest.mark.parametrize("spend", [0.0, 5.0])
+def test_constant_spend_has_a_regime_too(spend: float) -> None:
+    steady = PANEL._replace(media=np.full_like(PANEL.media, spend))
+    assert calibration.moments(SPEC, steady, 30).tolist() == [1.0 if spend else 0.0, 0.0, 0.0]

@@ -1,0 +1,259 @@
+"""The media model against a plain twin, and what pooling, contributions and the first residual must obey."""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from numpyro.handlers import seed, substitute
+
+from engine import model as media_model
+from engine.design import Design, build
+from engine.fit import unconstrained
+from engine.forecast import contributions
+from engine.model import DIMS, Parameters
+from engine.prng import stream
+from engine.spec import Spec
+from tests import reference_media as twin
+from tests import small
+
+SPEC = small.spec()
+PANEL = small.panel(SPEC)
+ORIGIN = 30
+DESIGN, SCALES = build(PANEL, SPEC, ORIGIN)
+G, M, C, E, K = 2, 2, 1, 1, 2
+NONE, COMPLETE = ({"kind": kind, "tau_scale": 1.0} for kind in ("none", "complete"))
+LAGS = SPEC.model.adstock.max_lag
+
+
+def drawn(seed: int, nu: float = math.inf) -> Parameters:
+    """Parameters at random, every one away from its prior's middle."""
+    draw = random.Random(seed)
+
+    def normal(*shape: int) -> Array:
+        return jnp.asarray([draw.gauss(0.0, 0.5) for _ in range(math.prod(shape))]).reshape(shape)
+
+    def positive(*shape: int) -> Array:
+        return jnp.asarray([draw.uniform(0.1, 2.0) for _ in range(math.prod(shape))]).reshape(shape)
+
+    return Parameters(
+        level=normal(G),
+        slope=normal(G),
+        season=normal(K),
+        event=normal(E),
+        control=normal(C),
+        beta=positive(G, M),
+        alpha=positive(M) / 2.1,
+        lam=positive(M),
+        rho=jnp.asarray(draw.uniform(-0.95, 0.95)),
+        sigma=positive(G),
+        nu=jnp.asarray(nu),
+    )
+
+
+def alone(p: Parameters, design: Design, g: int) -> tuple[twin.Truth, twin.Series]:
+    """One location's parameters and data, as lists; events are controls that all locations share."""
+    truth = twin.Truth(
+        float(p.level[g]), float(p.slope[g]), p.season.tolist(), [*p.control.tolist(), *p.event.tolist()],
+        p.beta[g].tolist(), p.alpha.tolist(), p.lam.tolist(), float(p.rho), float(p.sigma[g]), float(p.nu),
+    )  # fmt: skip
+    controls = np.concatenate([design.controls[:, g], design.events], axis=1)
+    series = twin.Series(
+        design.y[:, g].tolist(), design.known[:, g].tolist(), design.media[:, g, :, 0].tolist(), controls.tolist(),
+        design.trend.tolist(), design.season.tolist(),
+    )  # fmt: skip
+    return truth, series
+
+
+_likelihood = jax.jit(media_model.log_likelihood, static_argnums=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("kind", "nu"), [("normal", math.inf), ("student_t", 3.5)])
+def test_the_likelihood_agrees_with_the_textbook(seed: int, kind: str, nu: float) -> None:
+    spec = small.spec(model__likelihood=kind)
+    parameters = drawn(seed, nu)
+    found = np.asarray(_likelihood(spec.model, parameters, DESIGN))
+    for g in range(G):
+        np.testing.assert_allclose(found[:, g], twin.log_likelihood(*alone(parameters, DESIGN, g), LAGS), rtol=1e-10)
+
+
+def test_a_stationary_start_makes_the_series_reversible() -> None:
+    # a Gaussian AR(1) read backwards is the same process, so its exact likelihood is the same
+    p = drawn(5)
+    forward = np.asarray(DESIGN.y - media_model.mean(p, DESIGN))
+    flat = DESIGN._replace(**{name: jnp.zeros_like(getattr(DESIGN, name)) for name in ("media", "controls", "events")})
+    still = p._replace(level=jnp.zeros(G), slope=jnp.zeros(G), season=jnp.zeros(K))
+    there = _likelihood(SPEC.model, still, flat._replace(y=jnp.asarray(forward)))
+    back = _likelihood(SPEC.model, still, flat._replace(y=jnp.asarray(forward[::-1].copy())))
+    np.testing.assert_allclose(jnp.sum(there, axis=0), jnp.sum(back, axis=0), rtol=1e-12)
+
+
+def test_periods_without_weight_say_nothing() -> None:
+    program = unconstrained(SPEC.model, DESIGN)
+    log_density = jax.jit(program.log_density)
+    q = jnp.full(program.dimension, 0.3)
+    wild = DESIGN._replace(y=DESIGN.y.at[ORIGIN:].set(1e6))
+    assert float(log_density(q, wild)) == float(log_density(q, DESIGN))
+    seen = DESIGN._replace(y=DESIGN.y.at[ORIGIN - 1].set(0.7))
+    assert float(log_density(q, seen)) != float(log_density(q, DESIGN))
+
+
+def test_a_power_weight_counts_an_outcome_as_that_share_of_one() -> None:
+    program = unconstrained(SPEC.model, DESIGN)
+    log_density = jax.jit(program.log_density)
+    q = jnp.full(program.dimension, 0.3)
+    at = {w: float(log_density(q, DESIGN._replace(weight=DESIGN.weight * w))) for w in (0.0, 0.3, 1.0)}
+    assert math.isclose(at[0.3] - at[0.0], 0.3 * (at[1.0] - at[0.0]), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model__likelihood": "student_t", "model__residual": "white", "model__pooling": NONE},
+        {"model__trend": "none", "model__pooling": COMPLETE, "data__controls": []},
+    ],
+    ids=["partial", "none", "complete"],
+)  # fmt: skip
+def test_the_gradient_is_finite_where_the_sampler_begins_even_without_spend(changes: dict[str, object]) -> None:
+    spec = small.spec(**changes)
+    panel = small.panel(spec)
+    media = panel.media.copy()
+    media[..., 1] = 0.0
+    design, _ = build(panel._replace(media=media), spec, ORIGIN)
+    program = unconstrained(spec.model, design)
+    gradient = jax.jit(jax.grad(program.log_density))(jnp.zeros(program.dimension), design)
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+    parameters = program.parameters(jnp.zeros(program.dimension), design)
+    assert set(DIMS) == set(Parameters._fields)
+    for name, value in parameters._asdict().items():
+        assert value.ndim == len(DIMS[name]), name
+
+
+@pytest.mark.parametrize("outcome", ["linear", "log"])
+def test_a_contribution_is_the_outcome_with_a_channel_less_the_outcome_without(outcome: str) -> None:
+    spec = small.spec(model__outcome=outcome)
+    draws = [drawn(seed) for seed in range(3)]
+    stacked = Parameters(*(jnp.stack(values) for values in zip(*draws, strict=True)))
+    found = contributions(spec, stacked, DESIGN, SCALES, 5, ORIGIN).draws
+    assert found.shape == (3, M)
+    back = math.exp if outcome == "log" else float
+    for d, p in enumerate(draws):
+        for m in range(M):
+            expected = 0.0
+            for g, scale in enumerate(SCALES.kpi):
+                pair = alone(p, DESIGN, g)
+                whole, part = twin.mean(*pair, LAGS), twin.media(*pair, LAGS)
+                for t in range(5, ORIGIN):
+                    expected += scale * (back(whole[t]) - back(whole[t] - part[t][m]))
+            assert math.isclose(found[d, m], expected, rel_tol=1e-10)
+
+
+def test_one_step_prediction_carries_the_last_residual_on_by_rho() -> None:
+    p = drawn(9)
+    known = np.asarray(DESIGN.y)
+    found = np.asarray(media_model.one_step(p, DESIGN, jnp.asarray(known)))
+    expected = np.asarray(media_model.mean(p, DESIGN))
+    assert found[0].tolist() == expected[0].tolist()
+    np.testing.assert_allclose(found[1:], expected[1:] + float(p.rho) * (known - expected)[:-1], rtol=1e-13)
+
+
+# Pooling. One channel, three locations whose true effects differ; what varies is how many weeks speak.
+
+POOL = {
+    "data__locations": ["East", "North", "West"],
+    "data__media": [{"name": "tv", "column": "TV", "unit": "USD"}],
+    "data__controls": [],
+    "model__events": [],
+    "model__season": {"period": 13.0, "harmonics": 0, "scale": 0.2},
+}
+EFFECTS = (0.1, 0.9, 1.5)
+MU, TAU = math.log(0.4), 0.5
+WEEKS = 240
+GRID = jnp.linspace(-8.0, 8.0, 2001)  # of z, in log beta = mu + tau z
+
+
+def _pooled(kind: str) -> Spec:
+    return small.spec(**POOL, model__pooling={"kind": kind, "tau_scale": 1.0})
+
+
+def _truth(beta: Array) -> Parameters:
+    return Parameters(
+        level=jnp.zeros(3), slope=jnp.zeros(3), season=jnp.zeros(0), event=jnp.zeros(0), control=jnp.zeros(0),
+        beta=beta[:, None], alpha=jnp.asarray([0.5]), lam=jnp.asarray([1.0]), rho=jnp.asarray(0.0),
+        sigma=jnp.full(3, 0.1), nu=jnp.asarray(jnp.inf),
+    )  # fmt: skip
+
+
+def _world() -> Design:
+    """Outcomes exactly as the true effects make them, so that the likelihood's mode is the truth for any weeks."""
+    spec = _pooled("partial")
+    panel = small.panel(spec, seed=3, time=WEEKS)
+    design, _ = build(panel._replace(media=panel.media**3), spec, WEEKS)  # spend that varies
+    return design._replace(y=media_model.mean(_truth(jnp.asarray(EFFECTS)), design))
+
+
+@partial(jax.jit, static_argnums=0)
+def _by_effect(spec: Spec, design: Design) -> Array:
+    """(grid, location) weighted log likelihood where every location's effect is that of one z."""
+
+    def one(z: Array) -> Array:
+        parameters = _truth(jnp.exp(MU + TAU * z) * jnp.ones(3))
+        return jnp.sum(design.weight * media_model.log_likelihood(spec.model, parameters, design), axis=0)
+
+    return jax.lax.map(one, GRID)
+
+
+def _share(design: Design, weeks: int) -> tuple[np.ndarray, np.ndarray]:
+    """How far each location has moved from the population (0) to itself (1) when the first `weeks` are seen.
+
+    By quadrature of the posterior mean of log beta, and as the Normal approximation has it: information over
+    information and prior precision, both of z. Each (location,).
+    """
+    seen = jnp.asarray(np.arange(design.y.shape[0]) < weeks, dtype=jnp.float64)[:, None] * jnp.ones(3)
+    likelihood = np.asarray(_by_effect(_pooled("partial"), design._replace(weight=seen)))
+    z = np.asarray(GRID)
+    log_posterior = likelihood - likelihood.max(axis=0) - 0.5 * z[:, None] ** 2
+    mass = np.exp(log_posterior - log_posterior.max(axis=0))
+    truth = (np.log(EFFECTS) - MU) / TAU
+    at = np.searchsorted(z, truth)
+    place = np.arange(len(EFFECTS))
+    bend = likelihood[at - 1, place] - 2.0 * likelihood[at, place] + likelihood[at + 1, place]
+    information = -bend / (z[1] - z[0]) ** 2
+    return (mass * z[:, None]).sum(axis=0) / mass.sum(axis=0) / truth, information / (information + 1.0)
+
+
+def test_as_data_grows_partial_pooling_moves_from_one_common_effect_to_separate_ones() -> None:
+    design = _world()
+    found = [_share(design, weeks) for weeks in (0, 4, 15, 60, WEEKS)]
+    share, normal = np.stack([f[0] for f in found]), np.stack([f[1] for f in found])
+    np.testing.assert_allclose(share[0], 0.0, atol=1e-12)  # nothing seen: every location is the population's middle
+    assert np.all(np.diff(share, axis=0) > 0.0)
+    assert np.all(share < 1.0 + 1e-3)
+    # the more is seen, the better the Normal approximation; its error is of the order of what is left of the prior
+    np.testing.assert_array_less(np.abs(share - normal)[-1], (1.0 - normal[-1]))
+
+
+def test_complete_pooling_is_one_effect_everywhere() -> None:
+    spec = _pooled("complete")
+    world = _world()
+    program = unconstrained(spec.model, world)
+    beta = program.parameters(jnp.full(program.dimension, 0.2), world).beta
+    assert len(set(beta[:, 0].tolist())) == 1
+    loose = unconstrained(_pooled("none").model, world)
+    assert loose.dimension == program.dimension + 2
+
+
+def test_the_population_is_the_middle_of_the_effects_when_tau_is_zero() -> None:
+    spec = _pooled("partial")
+    sites = {"tau": jnp.zeros(1), "mu": jnp.asarray([-0.7])}
+    program = substitute(seed(partial(media_model.model, spec.model), stream(1, "x")), sites)
+    beta = program(_world()).beta
+    assert beta[:, 0].tolist() == [float(jnp.exp(-0.7))] * 3
