@@ -1,0 +1,47 @@
+"""Detection alone: a fixed series of residuals judged against the registry of regime events that ships.
+
+An edit of registry/regimes that changes what an alarm means, or a change of the detector, changes these bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from audit import canonical
+from golden.case import How
+from registry import regimes
+
+RESIDUALS = "residuals.csv"  # week, residual in thousandths
+DETECT = "detect.json"  # as `detect` of a specification
+
+
+def produce(root: Path, _how: How) -> Path:
+    """Judges the series of the project at `root`: leaves verdict.json, as the detect stage writes it."""
+    import numpy as np
+
+    from engine import changepoint, detection
+    from engine.spec import Detect, period_dates
+
+    law = Detect.model_validate_json((root / DETECT).read_bytes())
+    (start, *_), residuals = zip(*_rows(root / RESIDUALS), strict=True)
+    periods = period_dates(start, 7, len(residuals))
+    known = regimes.load(regimes.SHIPPED)
+    events = [
+        detection.KnownEvent(id=event.id, kind=event.kind, first=event.first, last=event.last)
+        for event in known.concerning(law.channels, law.regions)
+    ]
+    online = changepoint.online(np.asarray(residuals), law)
+    verdict = detection.judge(online, periods, events, law, known.digest)
+    out = root / "found"
+    out.mkdir()
+    (out / "verdict.json").write_bytes(canonical.encode(json.loads(verdict.model_dump_json())))
+    return out
+
+
+def _rows(path: Path) -> Iterator[tuple[date, float]]:
+    for line in path.read_text("ascii").splitlines()[1:]:
+        week, thousandths = line.split(",")
+        yield date.fromisoformat(week), int(thousandths) / 1000
