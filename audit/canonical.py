@@ -78,9 +78,7 @@ def decode(
     return value
 
 
-def decode_canonical(
-    raw: bytes, *, floats: bool = False, max_bytes: int = MAX_BYTES, where: str = "JSON"
-) -> Any:
+def decode_canonical(raw: bytes, *, floats: bool = False, max_bytes: int = MAX_BYTES, where: str = "JSON") -> Any:
     """`decode(raw)`, and `raw` is its RFC 8785 form byte for byte: one value, one text."""
     value = decode(raw, floats=floats, max_bytes=max_bytes, where=where)
     require_bytes(raw, encode(value), "not canonical JSON (RFC 8785)", where)
@@ -189,11 +187,7 @@ def _require_depth(value: Any, max_depth: int) -> None:
     for _ in range(max_depth):
         if not level:
             return
-        level = [
-            inner
-            for part in level
-            for inner in _containers(part.values() if isinstance(part, dict) else part)
-        ]
+        level = [inner for part in level for inner in _containers(part.values() if isinstance(part, dict) else part)]
     if level:
         raise Usage("value nested too deeply for canonical JSON", "", f"at most {max_depth} levels", "more")
 

@@ -150,9 +150,7 @@ def _stream(fd: int, place: str) -> tuple[Sha256, int]:
             size += len(chunk)
         after = os.fstat(fd)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or size != after.st_size:
-        raise Unavailable(
-            "file changed while it was hashed", place, f"{before.st_size} bytes", f"{size} bytes"
-        )
+        raise Unavailable("file changed while it was hashed", place, f"{before.st_size} bytes", f"{size} bytes")
     return state.hexdigest(), size
 
 

@@ -55,9 +55,7 @@ def seal(payload: bytes, payload_type: str, key: SigningKey) -> bytes:
     )
 
 
-def open_envelope(
-    raw: bytes, key: PublicKey, payload_type: str = PAYLOAD_TYPE, where: str = "envelope"
-) -> bytes:
+def open_envelope(raw: bytes, key: PublicKey, payload_type: str = PAYLOAD_TYPE, where: str = "envelope") -> bytes:
     """The payload of the envelope at `raw`: of this type, and with exactly one signature, by `key`.
 
     Malformed: not canonical, another payload type, other than one signature, or base64 that is not canonical.

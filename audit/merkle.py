@@ -53,9 +53,7 @@ def inclusion_proof(leaf_hashes: Sequence[Hash], index: int, size: int) -> tuple
     0 <= index < size <= len(leaf_hashes), or Usage.
     """
     if not 0 <= index < size <= len(leaf_hashes):
-        raise Usage(
-            "no such inclusion proof", "", f"0 <= index < size <= {len(leaf_hashes)}", f"{index}, {size}"
-        )
+        raise Usage("no such inclusion proof", "", f"0 <= index < size <= {len(leaf_hashes)}", f"{index}, {size}")
     return _path(list(leaf_hashes[:size]), index)
 
 

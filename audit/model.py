@@ -51,8 +51,6 @@ def from_bytes(adapter: TypeAdapter[M], raw: bytes, where: str, *, max_bytes: in
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise Malformed(
-            f"{field}: {first['msg']}", where, "a record of the declared form", first["input"]
-        ) from None
+        raise Malformed(f"{field}: {first['msg']}", where, "a record of the declared form", first["input"]) from None
     canonical.require_bytes(raw, to_bytes(model), "fields missing, null or out of order", where)
     return model

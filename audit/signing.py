@@ -59,9 +59,7 @@ class PublicKey:
         encoded = int.from_bytes(self.raw, "little")
         y = encoded & (2**255 - 1)
         if y >= _P:
-            raise KeyRefused(
-                "public key is not a canonical encoding", expected="y < 2^255 - 19", found=self.raw
-            )
+            raise KeyRefused("public key is not a canonical encoding", expected="y < 2^255 - 19", found=self.raw)
         if y in _SMALL_Y:
             raise KeyRefused("public key has small order", expected="a point of large order", found=self.raw)
         if not _on_curve(y):
@@ -91,9 +89,7 @@ class PublicKey:
 
     def to_pem(self) -> bytes:
         """SubjectPublicKeyInfo PEM, byte for byte as OpenSSL writes it."""
-        return b"-----BEGIN PUBLIC KEY-----\n%b\n-----END PUBLIC KEY-----\n" % base64.b64encode(
-            _SPKI + self.raw
-        )
+        return b"-----BEGIN PUBLIC KEY-----\n%b\n-----END PUBLIC KEY-----\n" % base64.b64encode(_SPKI + self.raw)
 
     @classmethod
     def from_pem(cls, pem: bytes, where: str = "") -> PublicKey:

@@ -93,9 +93,7 @@ class Metadata(Frozen):
     """What varies from run to run; never compared. Times are UTC, whole seconds."""
 
     model_config = ConfigDict(
-        alias_generator=lambda name: (
-            to_camel(name) if name in ("started_on", "finished_on") else f"noptik_{name}"
-        ),
+        alias_generator=lambda name: to_camel(name) if name in ("started_on", "finished_on") else f"noptik_{name}",
     )
 
     started_on: Timestamp
@@ -188,9 +186,7 @@ class VerdictStatement(InToto):
 
 AnyStatement: TypeAlias = Statement | VerdictStatement
 S = TypeVar("S", bound=InToto)
-_STATEMENT: TypeAdapter[AnyStatement] = TypeAdapter(
-    Annotated[AnyStatement, Field(discriminator="predicate_type")]
-)
+_STATEMENT: TypeAdapter[AnyStatement] = TypeAdapter(Annotated[AnyStatement, Field(discriminator="predicate_type")])
 
 
 def statement_bytes(statement: InToto) -> bytes:

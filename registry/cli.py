@@ -60,9 +60,7 @@ def _list(registry: regimes.Registry) -> int:
 def _show(registry: regimes.Registry, wanted: str) -> int:
     event = next((event for event in registry.events if event.id == wanted), None)
     if event is None:
-        print(
-            f"registry: expected the id of an event (see `regimes list`), found {wanted!r}", file=sys.stderr
-        )
+        print(f"registry: expected the id of an event (see `regimes list`), found {wanted!r}", file=sys.stderr)
         return 2
     for name, value in event.record().items():
         if name == "sources":

@@ -82,9 +82,7 @@ class Registry:
             and scope.regions_meet(event.regions, regions)
         )
 
-    def matching(
-        self, day: date, days: int, channels: Sequence[str], regions: Sequence[str]
-    ) -> tuple[Event, ...]:
+    def matching(self, day: date, days: int, channels: Sequence[str], regions: Sequence[str]) -> tuple[Event, ...]:
         """Those of `concerning` with an edge (`first` or `last`) at most `days` from `day`.
 
         A long event explains a break where it begins and where it ends, not in between. Raises
@@ -145,11 +143,7 @@ def check(registry: Registry) -> tuple[Fault, ...]:
     for one, other in combinations(registry.events, 2):
         if other.supersedes == one.id and one.supersedes == other.id:
             faults.append(Fault(one.id, "supersedes", "one direction", f"{other.id} supersedes it too"))
-        elif (
-            one.id not in (other.supersedes, other.id)
-            and one.supersedes != other.id
-            and _same_days(one, other)
-        ):
+        elif one.id not in (other.supersedes, other.id) and one.supersedes != other.id and _same_days(one, other):
             faults.append(Fault(other.id, "effective", f"no overlap with {one.id}", str(other.effective)))
     return tuple(sorted(faults))
 
