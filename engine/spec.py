@@ -132,7 +132,7 @@ class Pathfinder(Frozen):
     """Warm start only: never a released forecast (k-hat is recorded)."""
 
     maxiter: Count
-    samples: Count
+    samples: Annotated[int, Field(ge=25, le=1_000_000)]  # k-hat needs five draws in its tail, a fifth of them
     jitter: NonNegative  # sd of the starting points, one a chain, on the unconstrained scale
 
 

@@ -310,6 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("forecast")
     arguments = parser.parse_args(argv)
     try:
+        declared_spec(Path.cwd(), arguments.forecast)  # a typo is told before anything slow is begun
         into_profile(["-m", "stages", arguments.stage, arguments.forecast])
         run(load(arguments.stage), context(Path.cwd(), arguments.forecast))
     except (AuditError, EngineError) as error:
