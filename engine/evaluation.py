@@ -36,7 +36,7 @@ def evaluate(spec: Spec, panel: Panel, table: pa.Table, origins: Sequence[int]) 
         raw = calibration.select(past, np.concatenate([np.nonzero(past.origin == o)[0] for o in origins]))
         after = calibration.calibrated(spec, panel, past, origins)
         for horizon in range(spec.backtest.horizon + 1):
-            rows = np.nonzero(after.horizon == horizon)[0] if horizon else np.arange(after.outcome.size)
+            rows = np.nonzero(after.horizon == horizon)[0] if horizon != OVERALL else np.arange(after.outcome.size)
             if rows.size:
                 card.append((forecaster, horizon, int(rows.size), *_errors(calibration.select(after, rows), spec)))
         for k, level in enumerate(spec.calibrate.levels):

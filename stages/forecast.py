@@ -46,12 +46,11 @@ def _run(context: Context, out: Path) -> None:
     )
     (out / "record.json").write_bytes(canonical.encode(json.loads(record.model_dump_json())))
     if record.released:
-        _publish(context, spec, data, record, out)
+        _publish(context, spec, data, detection.power_weights(spec.detect, found, data.periods), record, out)
 
 
-def _publish(context: Context, spec: Spec, data: Panel, record: Record, out: Path) -> None:
+def _publish(context: Context, spec: Spec, data: Panel, weight: tuple[float, ...], record: Record, out: Path) -> None:
     time = len(data.periods)
-    weight = detection.power_weights(spec.detect, verdict(context), data.periods)
     design, scales = designs.build(data, spec, time, weight)
     draws = posterior.read(context.artifact(POSTERIOR))
     paths = forecast.paths(spec, draws, design, scales, time, stream(spec.seed, "forecast"))

@@ -29,7 +29,7 @@ import yaml
 
 from audit import canonical, model
 from audit.digest import Digest, digest_path, sha256
-from audit.environment import machine
+from audit.environment import metadata
 from audit.errors import AuditError, Malformed, Tampered, Unavailable
 from audit.resource import ResourceDescriptor, Subject
 from audit.signing import SigningKey
@@ -229,15 +229,7 @@ def load(name: str) -> Stage:
 
 def here(started: datetime, finished: datetime) -> Metadata:
     """The volatile facts of a run on this machine."""
-    facts = machine()
-    return Metadata(
-        started_on=stamp(started),
-        finished_on=stamp(finished),
-        host=facts.host,
-        cpu=facts.cpu,
-        libc=facts.libc,
-        python=facts.python,
-    )
+    return metadata(stamp(started), stamp(finished))
 
 
 def stamp(moment: datetime) -> str:
