@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro test env lock lint golden golden-variations golden-emulated bench clean
+.PHONY: repro test env lock lint golden golden-variations golden-emulated fuzz bench clean
 
 repro: env
 	@dvc repro
@@ -30,10 +30,12 @@ $(VENV)/.locked: requirements.lock requirements-bootstrap.lock requirements-buil
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
 
-# Regenerates the three lock files from pyproject.toml and the two .in files.
+# Regenerates the lock files from pyproject.toml and the .in files.
 LOCK := $(BIN)/uv --system-certs pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: env
 	$(LOCK) --python-platform x86_64-unknown-linux-gnu --no-annotate --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --python-platform x86_64-unknown-linux-gnu --no-annotate --constraints requirements.lock \
+		requirements-audit.in -o requirements-audit.lock
 	$(LOCK) --no-annotate requirements-bootstrap.in -o requirements-bootstrap.lock
 	$(LOCK) --no-annotate requirements-build.in -o requirements-build.lock
 
@@ -51,6 +53,11 @@ golden-variations: env
 # The smaller case on another CPU: Debian's qemu-user emulates a 2013 Haswell, in one process.
 golden-emulated: env
 	python -m golden emulate
+
+# Coverage-guided fuzzing of every parser of foreign bytes: MINUTES for each.
+MINUTES ?= 1
+fuzz: env
+	python -m tests.fuzz.run --minutes $(MINUTES)
 
 bench: env
 	python -m stages.bench

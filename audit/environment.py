@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,11 +87,12 @@ def lock_digest(root: Path) -> Sha256:
     return sha256_file(root / LOCK)
 
 
-def installed_matches_lock(lock: Path) -> tuple[Difference, ...]:
-    """Every package the lock file pins that this interpreter has not at that version, in its order.
+def installed_matches_lock(lock: Path, installed: Mapping[str, str] | None = None) -> tuple[Difference, ...]:
+    """Every package the lock file pins that is not `installed` at that version, in its order.
 
-    Empty means every pin holds; packages beyond the lock are not looked at. Malformed: a requirement that is
-    not an exact, unconditional pin (`name==version`). Unavailable: the file cannot be read.
+    `installed` are versions by normalised name (PEP 503); None: what this interpreter has. Empty means every pin
+    holds; packages beyond the lock are not looked at. Malformed: a requirement that is not an exact, unconditional pin
+    (`name==version`). Unavailable: the file cannot be read.
     """
     try:
         lines = lock.read_text("utf-8").splitlines()
@@ -103,9 +105,9 @@ def installed_matches_lock(lock: Path) -> tuple[Difference, ...]:
         pin = _PIN.fullmatch(line)
         if pin is None:
             raise Malformed("not an exact pin", f"{lock}:{number}", "name==version", line)
-        installed = _installed(pin[1])
-        if installed != pin[2]:
-            differences.append(Difference(pin[1], pin[2], installed))
+        found = _installed(pin[1]) if installed is None else installed.get(re.sub("[-_.]+", "-", pin[1]).lower(), "")
+        if found != pin[2]:
+            differences.append(Difference(pin[1], pin[2], found))
     return tuple(differences)
 
 

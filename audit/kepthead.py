@@ -1,4 +1,4 @@
-"""The last head that was signed, kept outside the ledger's file: this machine as its own first witness.
+"""The last head that was signed, kept outside the ledger's database: this machine as its own first witness.
 
 A ledger put back from a backup is consistent in itself, and would go on to sign a second head of a size it
 has signed before. The kept head, which lies beside the key, is what such a ledger contradicts.
@@ -6,15 +6,13 @@ has signed before. The kept head, which lies beside the key, is what such a ledg
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit import merkle
-from audit.errors import Inconsistent, Unavailable
-from audit.note import Verifier, open_checkpoint
+from audit import durable, merkle, tiles
+from audit.errors import Inconsistent, Tampered
+from audit.note import MAX_NOTE_BYTES
+from audit.trustroot import TrustRoot
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +23,28 @@ class KeptHead:
 
     def read(self) -> bytes | None:
         """The note, None if no head was ever kept. Unavailable if it cannot be read."""
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise Unavailable(f"cannot read the kept head: {error.strerror}", self.path) from error
+        return durable.read(self.path, MAX_NOTE_BYTES)
 
     def keep(self, note: bytes) -> None:
         """Afterwards `note` is the kept head, whole and on disk. Unavailable if it cannot be written."""
-        if self.read() == note:
-            return
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
-        try:
-            with draft.open("xb") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(self.path)
-        except OSError as error:
-            raise Unavailable(f"cannot keep the head: {error.strerror}", self.path) from error
+        if self.read() != note:
+            durable.replace(self.path, note, 0o600)
 
 
-def require_extends(note: bytes, verifier: Verifier, leaf_hashes: Sequence[bytes], where: str) -> None:
-    """Returns only if the tree of `leaf_hashes` holds the kept head unchanged: no rollback, no second head.
+def require_extends(note: bytes, keys: TrustRoot, read: tiles.ReadTile, size: int, root: bytes, where: str) -> None:
+    """Returns only if the tree (size, root) with these tiles holds the kept head: no rollback, no second head.
 
-    Inconsistent otherwise; BadSignature or Malformed if the note is no head of this log.
+    Inconsistent otherwise; BadSignature or Malformed if the note is no head of this log. A head that is void by
+    now still binds whoever signed it.
     """
-    kept = open_checkpoint(note, verifier, "kept head")
-    size = len(leaf_hashes)
+    kept = keys.open_head(note, "kept head", void=True)
     if kept.size > size:
         raise Inconsistent("older than a head already signed", where, f"size {kept.size}", f"size {size}")
-    root = merkle.root(leaf_hashes[: kept.size])
-    if root != kept.root:
-        raise Inconsistent(f"another tree of size {kept.size} was signed before", where, kept.root, root)
+    if kept.size == 0:
+        return  # every tree extends the empty one
+    try:
+        proof = tiles.consistency(read, kept.size, size)
+        merkle.verify_consistency(kept.size, size, kept.root, root, proof)
+    except Tampered as error:
+        what = f"another tree of size {kept.size} was signed before"
+        raise Inconsistent(what, where, kept.root, error.found) from error

@@ -6,6 +6,8 @@ register   a specification, declared before anything is fitted: names it, the da
 stage      what one stage of a run read and wrote
 seal       a whole run: the statement names every stage statement by its core's digest, and every artifact
 verdict    what a check found: a replay of a sealed run, or a gate that failed
+key        the log's key was rotated or revoked; concerns no forecast
+admission  a client's own signed verdict on a run, taken into the log
 run id     the core digest of a run's seal statement
 """
 
@@ -16,9 +18,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from audit.digest import Sha256
 from audit.errors import Inconsistent
 from audit.model import Count, Frozen
-from audit.statement import AnyStatement, Statement, VerdictStatement
+from audit.statement import AdmissionStatement, AnyStatement, KeyStatement, Statement, VerdictStatement
 
-Kind: TypeAlias = Literal["register", "stage", "seal", "verdict"]
+Kind: TypeAlias = Literal["register", "stage", "seal", "verdict", "key", "admission"]
 
 NUMBER: Final = "specification_number"
 DATA: Final = "data"
@@ -26,7 +28,7 @@ HOLDOUT: Final = "holdout"
 
 
 class About(NamedTuple):
-    """Which forecast an entry concerns, and which stage ('' for a verdict on a whole run)."""
+    """Which forecast an entry concerns ('' for a key), and which stage ('' for what concerns a whole run)."""
 
     forecast: str
     stage: str
@@ -46,6 +48,12 @@ def about(kind: str, statement: AnyStatement, where: str) -> About:
         _require("verdict", kind, where)
         verdict = statement.predicate
         return About(verdict.forecast, verdict.stage or "")
+    if isinstance(statement, KeyStatement):
+        _require("key", kind, where)
+        return About("", "")
+    if isinstance(statement, AdmissionStatement):
+        _require("admission", kind, where)
+        return About(statement.predicate.forecast, "")
     stated = statement.predicate.build_definition.external_parameters
     allowed = {"seal": "seal", "register": "register or stage"}.get(stated.stage, "stage")
     if kind not in allowed.split(" or "):
@@ -66,7 +74,7 @@ def registration_of(statement: AnyStatement, where: str) -> Registration:
 
 def input_of(statement: AnyStatement, name: str) -> Sha256 | None:
     """The digest of what the statement says it read under this name, None if it does not say."""
-    if isinstance(statement, VerdictStatement):
+    if not isinstance(statement, Statement):
         return None
     inputs = statement.predicate.build_definition.resolved_dependencies
     return next((item.sha256 for item in inputs if item.name == name), None)

@@ -17,8 +17,7 @@ carried up as it is, which gives the same tree as the RFC's recursive split at t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from audit.errors import BadProof, Usage
 
@@ -122,46 +121,6 @@ def verify_consistency(size1: int, size2: int, root1: Hash, root2: Hash, proof: 
     left = [node for bit, node in enumerate(path[:inner]) if mask >> bit & 1]  # what size1 had already
     _require_root(where, root1, _chain_border(_chain_border(seed, left), path[inner:]))
     _require_root(where, root2, _chain_border(_chain_inner(seed, path[:inner], mask), path[inner:]))
-
-
-@dataclass(frozen=True, slots=True)
-class Frontier:
-    """The state of an append-only tree: its size and the roots of its complete subtrees, largest first.
-
-    One subtree a set bit of `size`; enough to append and to give the root in O(log size), and nothing more.
-    """
-
-    size: int = 0
-    subtrees: tuple[Hash, ...] = ()
-
-    def __post_init__(self) -> None:
-        lengths = [len(node) for node in self.subtrees]
-        if self.size < 0 or lengths != [HASH_BYTES] * self.size.bit_count():
-            expected = f"one hash of {HASH_BYTES} bytes for each set bit of the size"
-            raise Usage("not a frontier", f"size {self.size}", expected, f"lengths {lengths}")
-
-    @classmethod
-    def of(cls, leaf_hashes: Iterable[Hash]) -> Frontier:
-        """The frontier after appending each of `leaf_hashes` in turn."""
-        frontier = cls()
-        for leaf in leaf_hashes:
-            frontier = frontier.append(leaf)
-        return frontier
-
-    def append(self, leaf: Hash) -> Frontier:
-        """A new frontier, one leaf larger; this one is unchanged."""
-        subtrees, node = list(self.subtrees), leaf
-        for _ in range(_trailing_zeros(self.size + 1)):  # binary carry
-            node = node_hash(subtrees.pop(), node)
-        return Frontier(self.size + 1, (*subtrees, node))
-
-    @property
-    def root(self) -> Hash:
-        """The root of the tree so far: equal to `root` of all its leaf hashes."""
-        if not self.subtrees:
-            return EMPTY_ROOT
-        node = self.subtrees[-1]
-        return _chain_border(node, self.subtrees[-2::-1])
 
 
 def _above(level: Sequence[Hash]) -> list[Hash]:

@@ -45,12 +45,12 @@ def to_bytes(model: BaseModel) -> bytes:
 
 def from_bytes(adapter: TypeAdapter[M], raw: bytes, where: str, *, max_bytes: int = canonical.MAX_BYTES) -> M:
     """The record whose `to_bytes` is `raw`; Malformed, naming `where` and the field, if there is none."""
-    canonical.decode_canonical(raw, max_bytes=max_bytes, where=where)
+    canonical.decode(raw, max_bytes=max_bytes, where=where)
     try:
         model = adapter.validate_json(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise Malformed(f"{field}: {first['msg']}", where, "a record of the declared form", first["input"]) from None
-    canonical.require_bytes(raw, to_bytes(model), "fields missing, null or out of order", where)
+    canonical.require_bytes(raw, to_bytes(model), "not canonical, or fields null or missing", where)
     return model

@@ -6,13 +6,15 @@
 
     — noptik.example/ledger Az3grlgtzPICa5OS8npVmf1M...    key name, base64(key id || signature)
 
-The text is everything up to and including the newline before the blank line; that is what is signed.
+The text is everything up to and including the newline before the blank line; that is what is signed. Witnesses add
+lines of their own below the log's (`audit.cosignature`); whoever looks for one key's line ignores the others.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audit.canonical import decode_base64
@@ -55,6 +57,11 @@ class NoteSignature:
     key_id: bytes
     signature: bytes
 
+    @property
+    def line(self) -> str:
+        """The line of the note, with its newline."""
+        return f"{_DASH}{self.name} {base64.b64encode(self.key_id + self.signature).decode()}\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -62,6 +69,10 @@ class Note:
 
     text: str
     signatures: tuple[NoteSignature, ...]
+
+    def to_bytes(self) -> bytes:
+        """The note's bytes."""
+        return f"{self.text}\n{''.join(signature.line for signature in self.signatures)}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +93,8 @@ def sign_note(text: str, name: str, key: SigningKey) -> bytes:
     _require_name(name)
     if not text.endswith("\n") or not _printable(text):
         raise Usage("text cannot be signed as a note", name, "lines of text, each ended by a newline", text)
-    line = base64.b64encode(key.public.note_key_id(name) + key.sign(text.encode())).decode()
-    return f"{text}\n{_DASH}{name} {line}\n".encode()
+    signature = NoteSignature(name, key.public.note_key_id(name), key.sign(text.encode()))
+    return Note(text, (signature,)).to_bytes()
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
@@ -126,6 +137,36 @@ def open_note(raw: bytes, verifier: Verifier, where: str = "note") -> str:
         raise Malformed("signed more than once by the known key", where, 1, len(mine))
     verifier.key.verify(mine[0].signature, note.text.encode(), where)
     return note.text
+
+
+def only(raw: bytes, verifier: Verifier, where: str = "note") -> bytes:
+    """The note at `raw` with the verifier's line alone: the bytes the log itself wrote. Errors as `open_note`."""
+    open_note(raw, verifier, where)
+    note, key_id = parse_note(raw, where), verifier.key.note_key_id(verifier.name)
+    mine = [line for line in note.signatures if (line.name, line.key_id) == (verifier.name, key_id)]
+    return Note(note.text, tuple(mine)).to_bytes()
+
+
+def with_lines(raw: bytes, lines: Iterable[bytes], where: str = "note") -> bytes:
+    """The note at `raw` with these signature lines below its own, none verified; a line it has is not repeated.
+
+    Malformed: one is no signature line, or there are too many.
+    """
+    note = parse_note(raw, where)
+    found = dict.fromkeys(note.signatures)
+    for line in lines:
+        found |= dict.fromkeys(parse_lines(line, where))
+    if len(found) > MAX_SIGNATURES:
+        raise Malformed("too many signatures", where, f"at most {MAX_SIGNATURES}", len(found))
+    return Note(note.text, tuple(found)).to_bytes()
+
+
+def parse_lines(raw: bytes, where: str = "signature lines") -> tuple[NoteSignature, ...]:
+    """The signature lines that `raw` holds and nothing else, at least one; Malformed otherwise."""
+    note = parse_note(b"-\n\n" + raw, where)
+    if note.text != "-\n":
+        raise Malformed("more than signature lines", where, "signature lines only", ascii(note.text[2:]))
+    return note.signatures
 
 
 def open_checkpoint(raw: bytes, verifier: Verifier, where: str = "checkpoint") -> Checkpoint:

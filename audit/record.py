@@ -1,6 +1,9 @@
-"""One entry of the log: a small record that names an envelope by its digest.
+"""One entry of the log: a small record that commits to an envelope by a salted digest.
 
-The envelope lies beside the log, so that one can be withheld and every proof still holds.
+The envelope and its salt lie beside the log, so that both can be withheld and every proof still holds: without
+the salt, nobody can test a guess of a withheld envelope against the digest. With both, coreutils check it:
+
+    cat 7.salt 7.json | sha256sum
 """
 
 from __future__ import annotations
@@ -10,17 +13,19 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from audit import merkle, model
-from audit.digest import Sha256
-from audit.errors import Usage
+from audit.digest import Sha256, sha256
+from audit.errors import Malformed, Usage
 from audit.model import Count, Frozen, Name, RunId, Text
 
+SALT_BYTES = 32
 MAX_ENTRY_BYTES = 65_534  # C2SP tlog-tiles: an entry's length is a uint16; stay under its largest value
 
 
 class Entry(Frozen):
     """What leaf number `seq` says: an envelope of this digest and payload type was sealed, as this `kind`.
 
-    `previous_run` is the run this one follows, None for the first.
+    `envelope_sha256` is `commitment(salt, envelope)`; `previous_run` is the run this one follows, None for the
+    first.
     """
 
     kind: Name
@@ -44,6 +49,17 @@ def entry_bytes(entry: Entry) -> bytes:
 def parse_entry(raw: bytes, where: str = "log entry") -> Entry:
     """The entry whose `entry_bytes` is `raw`; Malformed if there is none."""
     return model.from_bytes(_ENTRY, raw, where, max_bytes=MAX_ENTRY_BYTES)
+
+
+def commitment(salt: bytes, envelope: bytes) -> Sha256:
+    """The digest by which an entry commits to its envelope: SHA-256 of the salt followed by the envelope.
+
+    `salt` has SALT_BYTES, or none for an entry of the first schema; Malformed otherwise, so that no byte can
+    move from one part to the other.
+    """
+    if len(salt) not in (0, SALT_BYTES):
+        raise Malformed("salt of the wrong size", "salt", f"{SALT_BYTES} bytes or none", f"{len(salt)} bytes")
+    return sha256(salt + envelope)
 
 
 def leaf(entry: Entry) -> bytes:

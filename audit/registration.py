@@ -8,7 +8,6 @@ from audit.digest import Sha256
 from audit.errors import Inconsistent
 from audit.kinds import DATA, HOLDOUT, NUMBER, input_of
 from audit.ledger import Ledger
-from audit.note import Verifier
 from audit.receipt import Receipt
 from audit.resource import DigestSet, ResourceDescriptor, Subject
 from audit.statement import (
@@ -22,7 +21,7 @@ from audit.statement import (
     Statement,
 )
 from audit.store import Store
-from audit.trust import trust
+from audit.trustedentry import open_entry
 
 
 def register_spec(
@@ -65,8 +64,9 @@ def register_spec(
         return Statement(subject=(Subject.of(name, digest),), predicate=provenance)
 
     receipt = ledger.register(data_sha256, digest.sha256, statement)
-    log = trust(ledger.snapshot(), Verifier(ledger.origin, ledger.public_key), str(ledger.path))
-    committed = input_of(log.entries[receipt.seq].statement, HOLDOUT)
+    with ledger.reading() as log:
+        entry = open_entry(next(log.entries(receipt.seq)), ledger.keys)
+    committed = input_of(entry.require().statement, HOLDOUT)
     if committed != holdout_sha256:
         raise Inconsistent("registered with another holdout", f"entry {receipt.seq}", committed, holdout_sha256)
     return receipt

@@ -1,9 +1,9 @@
-"""Replay: a sealed run rebuilt from the log and the store alone, run again, and compared byte for byte.
+"""Replay: a sealed run rebuilt from its record alone, run again, and compared byte for byte.
 
 What the new run is given: the recorded source tree (data and lock file are in it), the registered
 specification and its receipt. What it is not given: artifacts, DVC's caches, compiled code, the user's home
-or environment. It runs as `python -m stages.replay FORECAST` in a fresh folder, and its artifacts are
-compared with those the seal names.
+or environment, and, where the system can take it away, the network. It runs as `python -m stages.replay FORECAST` in a
+fresh folder, and its artifacts are compared with those the seal names.
 
 Verdicts: `identical`, every artifact has the sealed digest; `within_tolerance`, some differ, each by at most
 TOLERANCE (relative) in every number, as `python -m stages.compare EXPECTED FOUND` measures it; else
@@ -14,27 +14,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit.canonical import decode
 from audit.digest import digest_path
-from audit.environment import LOCK, installed_matches_lock, metadata
+from audit.environment import LOCK, metadata
 from audit.errors import Malformed, Unavailable
-from audit.ledger import Ledger, Pending
-from audit.receipt import Receipt
+from audit.replayenv import require_lock
 from audit.resource import Subject
-from audit.run import Run, receipt_name
-from audit.signing import PublicKey
+from audit.run import Run
 from audit.statement import Detail, Verdict, VerdictStatement
-from audit.store import Store
-from audit.trust import TrustedLog
-from audit.verify import verify
 from audit.workspace import extra_files
 
 VerdictName: TypeAlias = Literal["identical", "within_tolerance", "different"]
@@ -42,7 +36,26 @@ VerdictName: TypeAlias = Literal["identical", "within_tolerance", "different"]
 TOLERANCE = 1e-6
 EXIT_CODES: Mapping[str, int] = {"identical": 0, "different": 1, "within_tolerance": 3}
 ABSENT = "absent"
+OFFLINE: Final = (("unshare", "--net"), ("unshare", "--map-root-user", "--net"))  # util-linux; the first that works
 _STDERR = 2  # what a replayed stage prints is progress, not this command's output
+
+
+class Recorded(Protocol):
+    """A sealed run and where to get what it was made from: from the store, or from a bundle. All of it verified."""
+
+    @property
+    def run(self) -> Run:
+        """What its seal says."""
+
+    @property
+    def artifacts(self) -> tuple[Subject, ...]:
+        """Every artifact, the registered specification's among them."""
+
+    def materialise(self, tree: Path) -> None:
+        """Afterwards the new folder `tree` holds the recorded source, the registered specification and its receipt."""
+
+    def fetch(self, subject: Subject, destination: Path) -> bool:
+        """Whether the sealed artifact now lies at `destination`; False if only its digest was recorded here."""
 
 
 class Deviation(BaseModel):
@@ -58,12 +71,16 @@ class Deviation(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayReport:
-    """The verdict on a run, every artifact compared, and the receipt of the verdict's entry in the log."""
+class Replayed:
+    """What a replay found, not yet signed, and whether it ran without a network."""
 
-    run: Run
-    verdict: Verdict
-    receipt: Receipt
+    statement: VerdictStatement
+    offline: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, with every artifact's sealed and found digest."""
+        return self.statement.predicate
 
     @property
     def exit_code(self) -> int:
@@ -71,72 +88,49 @@ class ReplayReport:
         return EXIT_CODES[self.verdict.verdict]
 
 
-def replay(
-    forecast: str,
-    ledger: Ledger,
-    store: Store,
-    public_key: PublicKey,
-    workdir: Path,
-    clock: Callable[[], str],
-    interpreter: Sequence[str] = (sys.executable,),
-) -> ReplayReport:
-    """The verdict on the latest sealed run of the forecast; it is in the log afterwards.
+def reexecute(recorded: Recorded, workdir: Path, clock: Callable[[], str], interpreter: Sequence[str]) -> Replayed:
+    """What comes of running every stage again in `workdir`, an empty folder.
 
-    The log and the stored artifacts are verified first. `workdir` is an empty folder to work in; `clock`
-    gives UTC times for the verdict's metadata; `interpreter` starts Python, possibly under an emulated CPU. A
-    verdict that was reached before is not logged twice. Tampered: as `verify`. Unavailable: no sealed run, an
-    object missing from the store, installed packages that are not those of the recorded lock file, or a
-    replay that did not finish.
+    `clock` gives UTC times for the verdict's metadata; `interpreter` starts Python, possibly under an emulated CPU. Its
+    packages must be those of the recorded lock file. Unavailable: they are not, something recorded is not to be had,
+    or the run did not finish.
     """
     started = clock()
-    log = verify(ledger, public_key, store, None, forecast).log
-    run = log.of(forecast)[-1]
-    bench = _Bench(workdir, interpreter)
-    _materialise(run, log, store, bench.tree)
-    _require_lock(bench.tree / LOCK)
-    done = bench.run("stages.replay", forecast, stdout=_STDERR)
+    bench = _Bench(workdir, tuple(interpreter), offline())
+    recorded.materialise(bench.tree)
+    require_lock(bench.tree / LOCK, interpreter)
+    done = bench.run("stages.replay", recorded.run.forecast, stdout=_STDERR)
     if done.returncode:
         raise Unavailable("the replay did not finish", "stages.replay", "exit code 0", done.returncode)
-    artifacts = log.artifacts(run)
-    verdict, details = _compare(run, artifacts, store, bench)
+    verdict, details = _compare(recorded, bench)
     found = Verdict(
         verdict=verdict,
-        forecast=forecast,
-        run=run.id,
+        forecast=recorded.run.forecast,
+        run=recorded.run.id,
         details=details,
         metadata=metadata(started, clock()),
     )
-    statement = VerdictStatement(subject=artifacts, predicate=found)
-    (receipt,) = ledger.append([Pending("verdict", statement)])
-    return ReplayReport(run, found, receipt)
+    return Replayed(VerdictStatement(subject=recorded.artifacts, predicate=found), bool(bench.prefix))
 
 
-def _materialise(run: Run, log: TrustedLog, store: Store, tree: Path) -> None:
-    """Afterwards `tree` holds the recorded source, and the registered specification with its receipt."""
-    store.get_source_tree(run.source_tree, tree, run.executables)
-    registered = log.entry(run.registration)
-    if registered is not None:  # always: a run without one is not trusted
-        for subject in registered.statement.subject:
-            store.get(subject.digest.kind, subject.sha256, tree / subject.name)
-        receipt = tree / receipt_name(run.forecast, "register")
-        receipt.parent.mkdir(parents=True, exist_ok=True)
-        receipt.write_bytes(registered.row.receipt)
-
-
-def _require_lock(lock: Path) -> None:
-    differences = installed_matches_lock(lock)
-    if differences:
-        shown = ", ".join(str(difference) for difference in differences[:10])
-        more = f" and {len(differences) - 10} more" if len(differences) > 10 else ""
-        raise Unavailable("installed packages are not those of the recorded lock", LOCK, "", f"{shown}{more}")
+def offline() -> tuple[str, ...]:
+    """The words before a command that take the network from it; none where this system cannot."""
+    for words in OFFLINE:
+        try:
+            if not subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+                return words
+        except OSError:
+            return ()
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """A folder to replay in, and the interpreter to do it with."""
+    """A folder to replay in, and the interpreter to do it with; `prefix` takes the network away."""
 
     workdir: Path
-    interpreter: Sequence[str]
+    interpreter: tuple[str, ...]
+    prefix: tuple[str, ...]
 
     @property
     def tree(self) -> Path:
@@ -144,7 +138,7 @@ class _Bench:
 
     def run(self, *arguments: str, stdout: int) -> subprocess.CompletedProcess[bytes]:
         """`python -m ARGUMENTS`, finished in the replayed tree, knowing nothing of the world outside it."""
-        command = [*self.interpreter, "-m", *arguments]
+        command = [*self.prefix, *self.interpreter, "-m", *arguments]
         try:
             return subprocess.run(
                 command,
@@ -174,19 +168,17 @@ class _Bench:
         }
 
 
-def _compare(
-    run: Run, artifacts: tuple[Subject, ...], store: Store, bench: _Bench
-) -> tuple[VerdictName, tuple[Detail, ...]]:
+def _compare(recorded: Recorded, bench: _Bench) -> tuple[VerdictName, tuple[Detail, ...]]:
     """The verdict on what lies in the tree, with every artifact's sealed and found digest."""
     details, tolerable = [], True
-    for subject in artifacts:
+    for subject in recorded.artifacts:
         found = _found(bench.tree / subject.name)
         if found != subject.sha256:
-            deviation = None if found == ABSENT else _deviation(subject, store, bench)
+            deviation = None if found == ABSENT else _deviation(subject, recorded, bench)
             tolerable &= deviation is not None and deviation.max_rel <= TOLERANCE
             found += f" {deviation}" if deviation else ""
         details.append(Detail(name=subject.name, expected=subject.sha256, found=found))
-    for name in extra_files(bench.tree, run, artifacts):
+    for name in extra_files(bench.tree, recorded.run, recorded.artifacts):
         tolerable = False
         details.append(Detail(name=name, expected=ABSENT, found=_found(bench.tree / name)))
     if all(detail.expected == detail.found for detail in details):
@@ -198,10 +190,11 @@ def _found(path: Path) -> str:
     return digest_path(path).sha256 if os.path.lexists(path) else ABSENT
 
 
-def _deviation(subject: Subject, store: Store, bench: _Bench) -> Deviation | None:
+def _deviation(subject: Subject, recorded: Recorded, bench: _Bench) -> Deviation | None:
     """How far the artifact's numbers are from the sealed ones; None if they cannot be compared."""
     sealed = bench.workdir / "sealed" / subject.name
-    store.get(subject.digest.kind, subject.sha256, sealed)
+    if not recorded.fetch(subject, sealed):
+        return None
     done = bench.run("stages.compare", str(sealed), str(bench.tree / subject.name), stdout=subprocess.PIPE)
     if done.returncode:
         return None

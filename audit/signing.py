@@ -2,6 +2,9 @@
 
 Verification is strict: 64-byte signatures with S below the group order (OpenSSL checks that), and public keys
 that are canonical encodings of points outside the small subgroup: no key accepts a signature it never made.
+
+Secrets stay out of tracebacks, even of those that show local variables: what is secret is held by a `Secret`
+or by a function that raises nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,12 +32,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from audit.digest import Sha256, open_regular, sha256
-from audit.errors import BadSignature, KeyRefused, Malformed, Unavailable
+from audit.errors import BadSignature, KeyRefused, Malformed, Unavailable, Usage
+from audit.secret import ENCRYPTED, armour, private_pem
+from audit.secret import Secret as Secret
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 NOTE_ED25519 = b"\x01"  # C2SP signed-note: signature type of plain Ed25519
 MAX_PEM_BYTES = 4096
+SALT_CONTEXT = b"noptik-salt-v1\n"
 
 # RFC 8410 4: SubjectPublicKeyInfo of an Ed25519 key is this prefix and the 32 bytes
 _SPKI = bytes.fromhex("302a300506032b6570032100")
@@ -131,6 +137,10 @@ class SigningKey:
         """The 64-byte signature of `message`: the same bytes every time (RFC 8032 5.1.6)."""
         return self._key.sign(message)
 
+    def salt(self, envelope: bytes) -> bytes:
+        """The 32 bytes that hide `envelope` in its log entry: the same every time, unguessable without the key."""
+        return hashlib.sha256(self.sign(SALT_CONTEXT + sha256(envelope).encode())).digest()
+
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.raw.hex()})"
 
@@ -138,18 +148,50 @@ class SigningKey:
         raise TypeError("a signing key is not copied or pickled")
 
 
-def load_or_create(path: Path) -> SigningKey:
+def load_or_create(path: Path, passphrase: Secret | None = None) -> SigningKey:
     """The signing key at `path`, made on first use; afterwards the file exists, whole, on disk.
 
-    A new key is PKCS8 PEM, mode 0600, in a directory of mode 0700 (created if absent). It appears under its
-    name in one step, so of several creators at once all end with the same key. KeyRefused: a directory or
-    file that others may enter or read, of another owner, a symbolic link, or anything but one Ed25519 key.
-    Unavailable: the system would not read or write it.
+    A new key is PKCS8 PEM, encrypted if there is a passphrase (scrypt, AES-256), mode 0600, in a directory of
+    mode 0700 (created if absent). It appears under its name in one step, so of several creators at once all end
+    with the same key. KeyRefused: a directory or file that others may enter or read, of another owner, a symbolic
+    link, anything but one Ed25519 key, or not of this passphrase. Unavailable: the system would not read or write it.
     """
     with _private_directory(path.parent) as directory:
         if not _exists(path.name, directory):
-            _create(path.name, directory)
-        return _load(path, directory)
+            _create(path.name, directory, SigningKey.generate(), passphrase)
+        return _load(path, directory, passphrase)
+
+
+def load(path: Path, passphrase: Secret | None = None) -> SigningKey:
+    """The signing key at `path`. Unavailable if there is none; otherwise errors as `load_or_create`."""
+    with _private_directory(path.parent, create=False) as directory:
+        return _load(path, directory, passphrase)
+
+
+def keep(path: Path, key: SigningKey, passphrase: Secret | None = None) -> None:
+    """Afterwards `key` lies at `path`, durably, as `load_or_create` would have made it. Usage if the name is taken."""
+    with _private_directory(path.parent) as directory:
+        _create(path.name, directory, key, passphrase)
+        if _load(path, directory, passphrase).public != key.public:
+            raise Usage("another key lies here", path)
+
+
+def read_passphrase(path: Path) -> Secret:
+    """What the file at `path` holds, a newline at the end aside; it must be its owner's alone, as a key is.
+
+    KeyRefused: open to others, empty, or longer than MAX_PEM_BYTES. Unavailable: not read.
+    """
+    try:
+        with open_regular(path) as fd:
+            _require_private(os.fstat(fd), str(path), "-rw-------")
+            secret = Secret(os.read(fd, MAX_PEM_BYTES + 1).removesuffix(b"\n"))
+    except OSError as error:
+        raise Unavailable(f"cannot read the passphrase: {error.strerror}", path) from error
+    except Malformed as error:
+        raise KeyRefused(error.what, path, error.expected, error.found) from error
+    if not 0 < len(secret.reveal()) <= MAX_PEM_BYTES:
+        raise KeyRefused("no passphrase", path, f"1 to {MAX_PEM_BYTES} bytes", f"{len(secret.reveal())} bytes")
+    return secret
 
 
 def load_public(path: Path) -> PublicKey:
@@ -169,10 +211,11 @@ def _on_curve(y: int) -> bool:
 
 
 @contextmanager
-def _private_directory(path: Path) -> Iterator[int]:
+def _private_directory(path: Path, *, create: bool = True) -> Iterator[int]:
     """A descriptor of the directory at `path`, created 0700 if absent, and no one else's to enter."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if create:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileExistsError, NotADirectoryError) as error:
         raise KeyRefused("key directory is not a directory", path, "a directory", "a file or link") from error
@@ -202,16 +245,16 @@ def _exists(name: str, directory: int) -> bool:
     return True
 
 
-def _create(name: str, directory: int) -> None:
+def _create(name: str, directory: int, key: SigningKey, passphrase: Secret | None) -> None:
     """Afterwards a whole key lies under `name`: this one, or that of whoever was first."""
-    pem = SigningKey.generate()._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = _private_pem(key, passphrase)
     draft = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(draft, flags, 0o600, dir_fd=directory)
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, 0o600)  # whatever the umask took away
-            file.write(pem)
+            file.write(pem.reveal())
             file.flush()
             os.fsync(fd)
         with suppress(FileExistsError):  # link, unlike rename, never replaces
@@ -221,24 +264,50 @@ def _create(name: str, directory: int) -> None:
     os.fsync(directory)
 
 
-def _load(path: Path, directory: int) -> SigningKey:
+def _private_pem(key: SigningKey, passphrase: Secret | None) -> Secret:
+    return private_pem(Secret(key._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())), passphrase)
+
+
+class _Refusal(NamedTuple):
+    """Why a file's bytes are not the key."""
+
+    what: str
+    expected: str
+    found: str
+
+
+def _load(path: Path, directory: int, passphrase: Secret | None) -> SigningKey:
     try:
         with open_regular(path.name, directory, str(path)) as fd:
             _require_private(os.fstat(fd), str(path), "-rw-------")
-            pem = os.read(fd, MAX_PEM_BYTES + 1)
+            found = _read_private(fd, passphrase)
     except Malformed as error:
         raise KeyRefused(error.what, path, error.expected, error.found) from error
-    return _parse_private(pem, path)
+    if isinstance(found, _Refusal):
+        raise KeyRefused(found.what, path, found.expected, found.found)
+    return found
 
 
-def _parse_private(pem: bytes, path: Path) -> SigningKey:
-    refusal = KeyRefused("not an Ed25519 private key", path, "one unencrypted PKCS8 PEM key", "other bytes")
+def _read_private(fd: int, passphrase: Secret | None) -> SigningKey | _Refusal:
+    """The key, or why there is none: nothing raised from here could keep the secret out of its traceback."""
+    pem = os.read(fd, MAX_PEM_BYTES + 1)
+    encrypted = pem.startswith(f"-----BEGIN {ENCRYPTED}-----\n".encode())
+    if encrypted and passphrase is None:
+        return _Refusal("private key is encrypted", "its passphrase", "none")
+    if not encrypted and passphrase is not None:
+        return _Refusal("private key is not encrypted", "a key under the passphrase", "a plain key or none")
     try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError):
-        raise refusal from None  # the cause may quote the secret
-    if not isinstance(key, Ed25519PrivateKey):
-        raise refusal
-    if key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) != pem:
-        raise refusal
-    return SigningKey(key)
+        key = load_pem_private_key(pem, password=None if passphrase is None else passphrase.reveal())
+        if isinstance(key, Ed25519PrivateKey) and _is_one_pem(pem, key, encrypted):
+            return SigningKey(key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        if encrypted:
+            return _Refusal("private key not decrypted", "its passphrase", "another, or a damaged file")
+    return _Refusal("not an Ed25519 private key", "one PKCS8 PEM key", "other bytes")
+
+
+def _is_one_pem(pem: bytes, key: Ed25519PrivateKey, encrypted: bool) -> bool:
+    """Whether `pem` is nothing but the key that was read from it, in its one form."""
+    if not encrypted:
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) == pem
+    return armour(ENCRYPTED, base64.b64decode(b"".join(pem.split(b"\n")[1:-2]))) == pem

@@ -1,9 +1,10 @@
-"""What a stage states: an in-toto Statement v1 with SLSA provenance v1, or the verdict of a check.
+"""What is stated: in-toto Statement v1 with SLSA provenance v1, a verdict, a change of key, an admission.
 
 Glossary
 --------
 subject     what the statement is about: artifacts, each by digest
-predicate   what it says of them: how they were made (provenance), or what a check of them found (verdict)
+predicate   what it says of them: how they were made (provenance), what a check of them found (verdict), which
+            key they replace (key change), or what a client found (admission)
 core        a statement without what varies from run to run (`metadata`: time, host): what replay compares,
             and what makes sealing idempotent
 payload     the canonical JSON of a whole statement, as it is signed in an envelope
@@ -21,12 +22,14 @@ from pydantic.alias_generators import to_camel
 
 from audit import model
 from audit.digest import Sha256
-from audit.model import Frozen, Integer, Name, RunId, Text
+from audit.model import Count, Frozen, Integer, Name, RunId, Text
 from audit.resource import Resources, Subjects
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PROVENANCE_TYPE: Final = "https://slsa.dev/provenance/v1"
 VERDICT_TYPE: Final = "urn:noptik:verdict:v1"
+KEYS_TYPE: Final = "urn:noptik:keys:v1"
+ADMISSION_TYPE: Final = "urn:noptik:admission:v1"
 BUILD_TYPE: Final = "urn:noptik:stage:v1"
 BUILDER_ID: Final = "urn:noptik:builder:v1"
 
@@ -162,12 +165,47 @@ class Verdict(Frozen):
         return self.model_copy(update={"metadata": metadata})
 
 
+class KeyChange(Frozen):
+    """A change of the key that signs the log: the root of trust of this version declares it.
+
+    `key` is the id of the key that is replaced, void for every tree of `void_from` entries or more.
+    """
+
+    action: Literal["rotate", "revoke"]
+    root_version: Count
+    key: Sha256
+    void_from: Count
+    metadata: Metadata | None = None
+
+    def with_metadata(self, metadata: Metadata | None) -> Self:
+        """This change with other volatile facts, or none."""
+        return self.model_copy(update={"metadata": metadata})
+
+
+class Admission(Frozen):
+    """A client's own verdict on a run, signed by the client's key and admitted to the log.
+
+    `client` is the client's public key, 32 bytes in hexadecimal; `envelope` its DSSE envelope, base64.
+    """
+
+    forecast: Name
+    run: RunId
+    verdict: Literal["identical", "within_tolerance", "different"]
+    client: Sha256
+    envelope: Annotated[str, Field(min_length=1, max_length=4 * 2**20)]
+    metadata: Metadata | None = None
+
+    def with_metadata(self, metadata: Metadata | None) -> Self:
+        """This admission with other volatile facts, or none."""
+        return self.model_copy(update={"metadata": metadata})
+
+
 class InToto(Frozen):
-    """in-toto Statement v1 without the predicate's type: abstract, common to the two kinds of statement."""
+    """in-toto Statement v1 without the predicate's type: abstract, common to the kinds of statement."""
 
     type_: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
     subject: Subjects
-    predicate: Provenance | Verdict
+    predicate: Provenance | Verdict | KeyChange | Admission
 
 
 class Statement(InToto):
@@ -184,7 +222,21 @@ class VerdictStatement(InToto):
     predicate: Verdict
 
 
-AnyStatement: TypeAlias = Statement | VerdictStatement
+class KeyStatement(InToto):
+    """This root of trust, the subject, changed the log's key."""
+
+    predicate_type: Literal["urn:noptik:keys:v1"] = KEYS_TYPE
+    predicate: KeyChange
+
+
+class AdmissionStatement(InToto):
+    """A client replayed these subjects, with this verdict of its own."""
+
+    predicate_type: Literal["urn:noptik:admission:v1"] = ADMISSION_TYPE
+    predicate: Admission
+
+
+AnyStatement: TypeAlias = Statement | VerdictStatement | KeyStatement | AdmissionStatement
 S = TypeVar("S", bound=InToto)
 _STATEMENT: TypeAdapter[AnyStatement] = TypeAdapter(Annotated[AnyStatement, Field(discriminator="predicate_type")])
 
@@ -205,7 +257,7 @@ def with_metadata(statement: S, metadata: Metadata) -> S:
 
 
 def parse_statement(raw: bytes, where: str = "statement") -> AnyStatement:
-    """The statement whose `statement_bytes` is `raw`; Malformed if there is none. Either of the two kinds."""
+    """The statement whose `statement_bytes` is `raw`; Malformed if there is none. Any of the kinds."""
     return model.from_bytes(_STATEMENT, raw, where)
 
 

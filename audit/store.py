@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.digest import CHUNK, Digest, Kind, Sha256, digest_path, open_regular, sha256
-from audit.errors import DigestMismatch, Unavailable, Usage
+from audit.errors import DigestMismatch, Malformed, Unavailable, Usage
 from audit.resource import DigestSet
 from audit.source import SourceTree, listing, parse_listing
 
 MAX_LISTING_BYTES = 64 * 2**20
+_SHA256 = re.compile("[0-9a-f]{64}")
 _DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -80,6 +82,18 @@ class Store:
             return sum(self.check("file", digest) for _, digest in self.listed(name))
         return sum(len(chunk) for chunk in self._chunks(name))
 
+    def names(self) -> Iterator[Sha256]:
+        """The name of every object that is there, sorted, none of them read. Malformed: something is no object."""
+        for folder in _children(self.root / "sha256"):
+            for path in _children(folder):
+                if not _SHA256.fullmatch(path.name) or path != self._path(path.name):
+                    raise Malformed("not an object of the store", path, "sha256/ab/<64 hexadecimal digits>", path.name)
+                yield path.name
+
+    def drafts(self) -> tuple[Path, ...]:
+        """What crashes left unfinished; nothing reads it."""
+        return tuple(_children(self.root / "tmp"))
+
     def get(self, kind: Kind, name: Sha256, destination: Path) -> None:
         """Afterwards `destination`, which must not exist, holds exactly the artifact of this digest.
 
@@ -100,7 +114,7 @@ class Store:
         return parse_listing(self.read(name), str(self._path(name)))
 
     def _path(self, name: Sha256) -> Path:
-        if len(name) != 64 or not set(name) <= set("0123456789abcdef"):
+        if not _SHA256.fullmatch(name):
             raise Usage("not a SHA-256", "store", "64 lowercase hexadecimal digits", ascii(name))
         return self.root / "sha256" / name[:2] / name
 
@@ -124,7 +138,7 @@ class Store:
             self.check("file", name)
             return
         with _unwritable(self.root):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(final.parent)
             (self.root / "tmp").mkdir(exist_ok=True)
             with _draft(self.root / "tmp" / f"{name}.{secrets.token_hex(8)}") as draft:
                 found = _write(draft, chunks(), 0o444)
@@ -132,6 +146,13 @@ class Store:
                     raise DigestMismatch("file changed while it was stored", where, name, found)
                 draft.rename(final)
             _sync_directory(final.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Afterwards `folder` is there, and its name on disk with all those above it in the store."""
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            for above in (folder.parent, self.root, self.root.parent):
+                _sync_directory(above)
 
     def _chunks(self, name: Sha256) -> Iterator[bytes]:
         """The object's bytes; DigestMismatch after the last if they are wrong: use none before."""
@@ -159,6 +180,18 @@ class Store:
             with _draft(destination.with_name(f".{secrets.token_hex(8)}.draft")) as draft:
                 _write(draft, self._chunks(name), 0o755 if executable else 0o644)
                 draft.rename(destination)
+
+
+def _children(folder: Path) -> list[Path]:
+    """What is in `folder`, sorted; nothing if there is no such folder."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError as error:
+        raise Malformed("not a folder of the store", folder, "a directory", "a file") from error
+    except OSError as error:
+        raise Unavailable(f"cannot read: {error.strerror}", folder) from error
 
 
 def _read(fd: int, place: Path) -> Iterator[bytes]:

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.digest import digest_path, sha256
+from audit.digest import Sha256, digest_path, sha256
 from audit.errors import DigestMismatch, Inconsistent, Malformed, Unavailable
-from audit.note import Verifier
-from audit.receipt import check_receipt, parse_receipt
+from audit.evidence import Evidence, evidence, receipt
+from audit.receipt import check_receipt, parse_receipt, receipt_bytes
 from audit.resource import Subject
 from audit.run import SEAL, Run, folder, receipt_name, statement_name
-from audit.trust import TrustedEntry, TrustedLog
+from audit.trust import TrustedLog
 
 MAX_SMALL_BYTES = 16 * 2**20
 
@@ -38,7 +38,7 @@ class Workspace:
     size: int
 
 
-def check_workspace(root: Path, forecast: str, log: TrustedLog, verifier: Verifier) -> Workspace:
+def check_workspace(root: Path, forecast: str, log: TrustedLog) -> Workspace:
     """What `artifacts/<forecast>/` below `root` holds, returned only if it is exactly one sealed run.
 
     Precondition: the log holds a run of the forecast. Unavailable: the folder does not exist (never
@@ -47,29 +47,32 @@ def check_workspace(root: Path, forecast: str, log: TrustedLog, verifier: Verifi
     """
     if not (root / folder(forecast)).is_dir():
         raise Unavailable("no artifacts: never reproduced here", root / folder(forecast))
-    runs = log.of(forecast)
-    sealed = _logged_receipt(root, receipt_name(forecast, "seal"), log, verifier)
-    run = next((run for run in runs if run.id == sealed.row.core_sha256), None)
-    if run is None:
-        raise Inconsistent("receipt of another forecast", receipt_name(forecast, "seal"), forecast, sealed.row.forecast)
-    registered = _logged_receipt(root, receipt_name(forecast, "register"), log, verifier)
-    if registered.row.core_sha256 != run.registration:
-        raise Inconsistent(
-            "receipt of another registration",
-            receipt_name(forecast, "register"),
-            run.registration,
-            registered.row.core_sha256,
-        )
-    size = sum(check_artifact(root, subject) for subject in log.artifacts(run))
+    known = _run_of(root, forecast, log)
+    run, artifacts = known.run, known.artifacts
+    size = sum(check_artifact(root, subject) for subject in artifacts)
     for stage in run.stages:
         name = statement_name(forecast, stage.stage)
         found = sha256(_small(root, name))
         if found != stage.sha256:
             raise DigestMismatch("statement differs from the sealed one", name, stage.sha256, found)
-    extra = extra_files(root, run, log.artifacts(run))
+    extra = extra_files(root, run, artifacts)
     if extra:
         raise Inconsistent("extra file", extra[0], "none that the sealed run does not name", "a file")
-    return Workspace(forecast, run, run is runs[-1], size)
+    return Workspace(forecast, run, run.id == log.of(forecast)[-1].id, size)
+
+
+def _run_of(root: Path, forecast: str, log: TrustedLog) -> Evidence:
+    """The run that the workspace's two receipts name."""
+    core = _receipt(root, receipt_name(forecast, "seal"), log)
+    ref = next((ref for ref in log.of(forecast) if ref.id == core), None)
+    if ref is None:
+        raise Inconsistent("receipt of no run of this forecast", receipt_name(forecast, "seal"), forecast, core)
+    known = evidence(log, ref)
+    name = receipt_name(forecast, "register")
+    registered = _receipt(root, name, log)
+    if registered != known.run.registration:
+        raise Inconsistent("receipt of another registration", name, known.run.registration, registered)
+    return known
 
 
 def check_artifact(root: Path, subject: Subject) -> int:
@@ -114,17 +117,16 @@ def _files(root: Path, name: str, checked: set[str]) -> Iterator[str]:
             yield from _files(root, inner, checked)
 
 
-def _logged_receipt(root: Path, name: str, log: TrustedLog, verifier: Verifier) -> TrustedEntry:
-    """The entry whose receipt is the file `name`; else the error says why it is no receipt of this log."""
+def _receipt(root: Path, name: str, log: TrustedLog) -> Sha256:
+    """The core that the file `name` is the receipt of; else the error says why it is no receipt of this log."""
     raw = _small(root, name)
-    known = next((entry for entry in log.entries if entry.row.receipt == raw), None)
-    if known is not None:
-        return known
-    receipt = parse_receipt(raw, name)
-    head = check_receipt(receipt, verifier, name)
+    said = parse_receipt(raw, name)
+    if said.seq < log.head.size and raw == receipt_bytes(receipt(log, said.seq)):
+        return said.core_sha256
+    head = check_receipt(said, log.keys, name)
     if head.size > log.head.size:
         raise Inconsistent("entries deleted from the log: a receipt proves more", name, head.size, log.head.size)
-    raise Inconsistent("receipt that this log never gave", name, "a receipt of the log", receipt.core_sha256)
+    raise Inconsistent("receipt that this log never gave", name, "a receipt of the log", said.core_sha256)
 
 
 def _small(root: Path, name: str) -> bytes:

@@ -35,8 +35,8 @@ def produce(root: Path, how: How) -> Path:
         start = monotonic()
         run(load(name), context)
         say(f"{context.forecast}: {name}", monotonic() - start)
-    head = Home(context.home).reader(KEY.public).checkpoint()
-    context.artifact(CHECKPOINT).write_bytes(head)
+    with Home(context.home).reader().trusted() as log:
+        context.artifact(CHECKPOINT).write_bytes(log.note)
     return context.artifact(CHECKPOINT).parent
 
 

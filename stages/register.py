@@ -35,7 +35,7 @@ def _run(context: Context, out: Path) -> None:
     kept = [period >= first for period in table.column("period").to_pylist()]
     (out / "spec.json").write_bytes(raw)
     now = context.clock()
-    home = Home(context.home)
+    home = Home(context.home, context.database, context.passphrase)
     receipt = register_spec(
         home.writer(context.key),
         home.store,

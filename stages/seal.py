@@ -30,7 +30,7 @@ _METADATA = TypeAdapter(Metadata)
 def _run(context: Context, out: Path) -> None:
     source = context.source or source_tree(context.root)
     _require_data(context, source)
-    home = Home(context.home)
+    home = Home(context.home, context.database, context.passphrase)
     now = context.clock()
     sealed = seal_run(
         home.writer(context.key),

@@ -20,7 +20,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from audit import canonical, model
 from audit.digest import Digest, digest_path, sha256
 from audit.environment import metadata
 from audit.errors import AuditError, Malformed, Tampered, Unavailable
+from audit.places import Places, places
 from audit.resource import ResourceDescriptor, Subject
 from audit.signing import SigningKey
 from audit.source import SourceTree
@@ -84,6 +85,8 @@ class Context:
     key: SigningKey | None  # None: the installation's own, made on first use
     clock: Callable[[], datetime]
     metadata: Callable[[datetime, datetime], Metadata]
+    database: str | None = field(default=None, repr=False)  # None: the ledger is a file in `home`
+    passphrase: bytes | None = field(default=None, repr=False)  # of the installation's own key
 
     def artifact(self, name: str) -> Path:
         """The path of an artifact, by its name under artifacts/<forecast>/."""
@@ -242,9 +245,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def home(root: Path) -> Path:
+def installed(root: Path) -> Places:
     """Where this installation keeps its ledger, keys, store and caches."""
-    return Path(os.environ.get("NOPTIK_HOME") or root / ".noptik")
+    return places(root, os.environ)
 
 
 def worker_count() -> int:
@@ -271,19 +274,21 @@ def context(root: Path, forecast: str, progress: Progress | None = None) -> Cont
     """The context of an ordinary run. Precondition: this process is in the profile."""
     from stages.facts import fingerprint_sha256
 
-    place = home(root)
-    cache = place / "jax-cache"
+    place = installed(root)
+    cache = place.home / "jax-cache"
     precision.compilation_cache(cache)
     return Context(
         root=root,
-        home=place,
+        home=place.home,
         forecast=forecast,
         workers=Workers(worker_count(), cache, progress or Progress()),
-        fingerprint_sha256=fingerprint_sha256(place),
+        fingerprint_sha256=fingerprint_sha256(place.home),
         source=None,
         key=None,
         clock=now,
         metadata=here,
+        database=place.database,
+        passphrase=place.passphrase,
     )
 
 

@@ -10,7 +10,7 @@ from audit.errors import AuditError
 from audit.home import Home
 from engine.errors import EngineError
 from stages.record import Record
-from stages.stage import failure, home, load_params
+from stages.stage import failure, installed, load_params
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,8 +19,10 @@ def main(argv: Sequence[str]) -> int:
     root = Path.cwd()
     try:
         withheld = [name for name in load_params(root)["forecasts"] if not _tell(root, name)]
-        key = Home(home(root)).public_key()
-        head = Home(home(root)).reader(key).head
+        place = installed(root)
+        with Home(place.home, place.database).reader().trusted() as log:
+            head = log.head
+            key = log.keys.span(head.size).key
     except (AuditError, EngineError) as error:
         return failure(error)
     except FileNotFoundError as error:

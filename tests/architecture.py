@@ -27,7 +27,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
 
 # what each package may import of others
 LIBRARIES: Mapping[str, frozenset[str]] = {
-    "audit": frozenset({"cryptography", "pydantic", "rfc8785", "securesystemslib"}),
+    "audit": frozenset(
+        {"cryptography", "pydantic", "pyrage", "rfc3161_client", "rfc8785", "securesystemslib", "tuf"}
+    ),
     "engine": frozenset(
         {"arviz_base", "arviz_stats", "blackjax", "holidays", "jax", "jaxlib", "numpy", "numpyro", "pyarrow"}
         | {"pydantic", "zarr"}
@@ -39,11 +41,12 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "golden": frozenset({"numpy", "yaml"}),
 }
 STORE = re.compile(r"audit\.ledger[a-z]*")  # the only modules that may know a database
-DATABASE = frozenset({"sqlmodel", "sqlalchemy"})
+DATABASE = frozenset({"psycopg", "sqlmodel", "sqlalchemy"})
+LIGHT = ("audit.bundleverify", "audit.proof", "audit.witness")  # what a client runs: no database behind any of it
 
 # the modules through which the ledger is reached, and who may: stages that write it, a command that prints its head
 LEDGER = frozenset({"audit.ledger", "audit.home"})
-LEDGER_USERS = frozenset({"stages.register", "stages.seal", "stages.where"})
+LEDGER_USERS = frozenset({"stages.register", "stages.seal", "stages.where", "stages.bench_ledger"})
 
 # the engine computes; these modules hold what it must ask of the world, and why
 OUTSIDE: Mapping[str, frozenset[str]] = {
@@ -85,6 +88,17 @@ def foreign_imports(root: Path) -> list[str]:
             elif _top(name) not in {*sys.stdlib_module_names, *PACKAGES, *allowed}:
                 found.append(f"{module} imports {name}")
     return found
+
+
+def heavy(root: Path) -> list[str]:
+    """Modules that know a database and that something in LIGHT imports, directly or not."""
+    known = modules(root)
+    return [
+        f"{module} needs {name}"
+        for module in LIGHT
+        for name in sorted(closure(module, known))
+        if STORE.fullmatch(name)
+    ]
 
 
 def cycles(root: Path) -> list[str]:

@@ -22,6 +22,7 @@ Rule = Callable[[Path], list[str]]
 RULES: tuple[Rule, ...] = (
     architecture.forbidden_edges,
     architecture.foreign_imports,
+    architecture.heavy,
     architecture.cycles,
     architecture.uncovered,
     architecture.ledger_outputs,
@@ -88,6 +89,14 @@ def test_the_database_is_known_to_the_ledgers_modules_alone(tmp_path: Path) -> N
     root = tree(tmp_path, {"audit/ledger.py": "import sqlmodel", "audit/ledgerfile.py": "import sqlalchemy"})
     assert architecture.foreign_imports(root) == []
     assert architecture.foreign_imports(tree(root, {"audit/trust.py": "import sqlmodel"}))
+
+
+def test_a_database_behind_what_a_client_runs_is_found(tmp_path: Path) -> None:
+    files = {f"{module.replace('.', '/')}.py": "" for module in architecture.LIGHT}
+    root = tree(tmp_path, {"audit/__init__.py": "", "audit/ledger.py": "", "audit/trust.py": "", **files})
+    assert architecture.heavy(root) == []
+    tree(root, {"audit/trust.py": "from audit import ledger", "audit/proof.py": "from audit import trust"})
+    assert architecture.heavy(root) == ["audit.proof needs audit.ledger"]
 
 
 def test_a_circle_is_found_even_through_a_function(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class Case:
 
     @property
     def ledger(self) -> Ledger:
-        return self.home.writer()
+        return self.home.writer(KEY)
 
     @property
     def database(self) -> Path:
@@ -176,19 +176,20 @@ class Case:
         return sealed
 
 
-def home_at(folder: Path) -> Home:
-    """The evidence in `folder`, whose private key is the published one."""
+def home_at(folder: Path, database: str | None = None) -> Home:
+    """The evidence in `folder`, with the log in `database`: root of trust and private key are the published one."""
+    home = Home(folder, database)
+    home.keyring.begin(KEY)
     private = folder / "keys" / "ledger.pem"
     if not private.exists():
-        private.parent.mkdir(mode=0o700, parents=True)
         private.write_bytes(PEM)
         private.chmod(0o600)
-    return Home(folder)
+    return home
 
 
-def project(folder: Path, factor: str = "2.0", lock: str | None = None) -> Case:
+def project(folder: Path, factor: str = "2.0", lock: str | None = None, database: str | None = None) -> Case:
     """A new project below `folder`: source, data, lock and specification, nothing run yet."""
-    case = Case(folder / "project", home_at(folder / "home"))
+    case = Case(folder / "project", home_at(folder / "home", database))
     files = {
         "requirements.lock": lock or f"pydantic=={version('pydantic')} \\\n    --hash=sha256:00\n",
         "data/input.csv": "1.5 2.5 3.5",
@@ -203,9 +204,9 @@ def project(folder: Path, factor: str = "2.0", lock: str | None = None) -> Case:
     return case
 
 
-def sealed_project(folder: Path) -> tuple[Case, SealedRun]:
+def sealed_project(folder: Path, database: str | None = None) -> tuple[Case, SealedRun]:
     """A project that was registered, run and sealed."""
-    case = project(folder)
+    case = project(folder, database=database)
     receipt = case.register()
     case.run()
     return case, case.seal(receipt)

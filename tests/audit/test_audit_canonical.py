@@ -91,6 +91,25 @@ def test_keys_sort_by_utf16_code_units() -> None:
     assert canonical.encode({"\ufb33": 0, "\U0001f600": 0}) == '{"\U0001f600":0,"\ufb33":0}'.encode()
 
 
+@settings(deadline=None, max_examples=500, derandomize=True)
+@given(RECORDS)
+def test_a_record_is_written_as_the_package_of_the_rfc_writes_it(value: Any) -> None:
+    assert canonical.record(value) == canonical.encode(value)
+
+
+def test_a_record_with_keys_beyond_ascii_sorts_them_by_utf16_code_units_too() -> None:
+    assert canonical.record({"\ufb33": 0, "\U0001f600": 0}) == '{"\U0001f600":0,"\ufb33":0}'.encode()
+
+
+def test_a_record_nests_as_deeply_as_any_value_and_no_deeper() -> None:
+    deep: Any = 1
+    for _ in range(canonical.MAX_DEPTH):
+        deep = [deep]
+    assert canonical.record(deep) == canonical.encode(deep)
+    with pytest.raises(Usage):
+        canonical.record([deep])
+
+
 REFUSED = {
     "nothing": b"",
     "not JSON": b"{",

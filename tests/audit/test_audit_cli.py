@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +14,11 @@ from ledger_case import FORECAST, KEY, Case, sealed_project
 
 from audit.cli import EXIT_CODES, main
 from audit.errors import BadProof, BadSignature, DigestMismatch, Tampered
-from audit.home import Home, origin
-from audit.note import Verifier
-from audit.proof import check_proof, parse_proof, proof_bytes, prove
+from audit.home import Home
+from audit.proof import Proof, Proven, check_proof, parse_proof, proof_bytes, prove
+from audit.root import Anchor
 from audit.signing import SigningKey
-from audit.trust import trust
 
-VERIFIER = Verifier(origin(KEY.public), KEY.public)
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -45,7 +45,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_verify_exits_0_and_prints_the_head(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "verify")
     assert (code, err) == (0, "")
-    assert case.ledger.head.root.hex() in out
+    with case.ledger.trusted() as log:
+        assert log.head.root.hex() in out
     assert run(capsys, "verify", FORECAST)[0] == 0
 
 
@@ -67,13 +68,15 @@ def test_tampering_exits_1_on_one_line_that_names_it(case: Case, capsys: pytest.
         ("prove", "geo", "-o", "x"),
         ("prove", FORECAST, "-o", "/no/such/folder/x"),
         ("check-proof", "absent"),
-        ("verify", "--key", "absent.pem"),
+        ("verify", "--root", "absent.pem"),
         ("verify", "--home", "nowhere"),
         ("replay", FORECAST, "--home", "nowhere"),
         ("replay", FORECAST, "--keep", "."),
         ("replay", FORECAST, "--python", "/no/such/python"),
         ("show", "--home", "nowhere"),
-        ("key", "--home", "nowhere"),
+        ("keys", "show", "--home", "nowhere"),
+        ("verify", "absent.tar", "--root", "root.pem"),
+        ("replay", "absent.tar", "--root", "root.pem"),
     ],
 )
 def test_what_cannot_be_checked_exits_2_and_changes_nothing(
@@ -110,61 +113,73 @@ def test_a_replay_prints_its_verdict_and_shows_in_the_log(case: Case, capfd: pyt
     out = capfd.readouterr().out
     assert "specification number 1" in out
     assert "identical" in out
-    assert case.ledger.runs(FORECAST)[0].core_sha256 in out
+    with case.ledger.trusted() as log:
+        assert log.of(FORECAST)[0].id in out
     assert main(["show", "geo"]) == 0
     assert len(capfd.readouterr().out.splitlines()) == 1
 
 
 def test_show_refuses_a_log_that_is_not_whole(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    raw = bytearray(case.database.read_bytes())
-    raw[-1] ^= 1
-    case.database.write_bytes(raw)
-    assert run(capsys, "show")[0] == 1
+    with sqlite3.connect(case.database) as database:
+        database.execute("UPDATE entries SET kind = 'verdict' WHERE seq = 1")
+    code, _, err = run(capsys, "show")
+    assert code == 1
+    assert "entry 1" in err
 
 
-def test_a_proof_checks_offline_with_the_public_key_alone(
+def test_a_proof_checks_offline_with_the_root_key_alone(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(capsys, "prove", FORECAST, "-o", str(tmp_path / "run.tlog-proof"))[0] == 0
-    code, out, _ = run(capsys, "key")
+    assert run(capsys, "check-proof", str(tmp_path / "run.tlog-proof"))[0] == 0
+    code, out, _ = run(capsys, "keys", "show", "-o", str(tmp_path / "root.pem"))
     assert code == 0
     assert KEY.public.key_id in out
-    (tmp_path / "key.pem").write_text(out[out.index("-----BEGIN") :])
     shutil.rmtree(case.home.root)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOPTIK_HOME")
-    code, out, err = run(capsys, "check-proof", "run.tlog-proof", "--key", "key.pem")
+    code, out, err = run(capsys, "check-proof", "run.tlog-proof", "--root", "root.pem")
     assert (code, err) == (0, "")
     assert f"artifacts/{FORECAST}/fit/result.json" in out
     (tmp_path / "other.pem").write_bytes(SigningKey.from_seed(b"\x05" * 32).public.to_pem())
-    assert run(capsys, "check-proof", "run.tlog-proof", "--key", "other.pem")[0] == 1
+    assert run(capsys, "check-proof", "run.tlog-proof", "--root", "other.pem")[0] == 1
+
+
+def proofs(case: Case) -> tuple[list[Proof], Proven]:
+    """The proof of each of the case's entries, and what that of the seal proves."""
+    with case.ledger.trusted() as log:
+        made = [prove(log, seq, case.home.keyring.chain()) for seq in range(log.head.size)]
+        return made, Proven(log.head, log.at(2))
+
+
+ANCHOR = Anchor(KEY.public)
 
 
 def test_a_proof_proves_its_entry_and_nothing_else(case: Case) -> None:
-    log = trust(case.ledger.snapshot(), VERIFIER, "ledger")
-    raw = proof_bytes(prove(log, 2))
-    proven = check_proof(raw, VERIFIER)
-    assert (proven.record.seq, proven.record.kind, proven.head) == (2, "seal", log.head)
-    assert proven.statement == log.entries[2].statement
-    assert parse_proof(raw) == prove(log, 2)
+    made, seal = proofs(case)
+    raw = proof_bytes(made[2])
+    assert check_proof(raw, ANCHOR) == seal
+    assert seal.entry.record.kind == "seal"
+    assert parse_proof(raw) == made[2]
     for position in range(0, len(raw), 37):
         with pytest.raises(Tampered):
-            check_proof(raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :], VERIFIER)
+            check_proof(raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :], ANCHOR)
 
 
 def test_parts_of_other_proofs_do_not_fit(case: Case) -> None:
-    log = trust(case.ledger.snapshot(), VERIFIER, "ledger")
-    one, other = prove(log, 1), prove(log, 2)
-    parts: dict[type[Tampered], list[tuple[str, object]]] = {
-        BadProof: [("hashes", other.hashes), ("index", 2), ("index", 4), ("extra", other.extra)],
-        DigestMismatch: [("extra", one.extra.model_copy(update={"envelope": other.extra.envelope}))],
-        BadSignature: [("checkpoint", one.checkpoint.replace(b"\n3\n", b"\n4\n"))],
+    made, _ = proofs(case)
+    one, other = made[1], made[2]
+    mixed = one.extra.model_copy(update={"envelope": other.extra.envelope})
+    salted = one.extra.model_copy(update={"salt": other.extra.salt})
+    parts: dict[type[Tampered], list[dict[str, object]]] = {
+        BadProof: [{"hashes": other.hashes}, {"index": 2}, {"index": 4}, {"extra": other.extra}],
+        DigestMismatch: [{"extra": mixed}, {"extra": salted}],
+        BadSignature: [{"checkpoint": one.checkpoint.replace(b"\n3\n", b"\n4\n")}],
     }
     for error, changes in parts.items():
-        for field, value in changes:
-            changed = type(one)(**{**{n: getattr(one, n) for n in type(one).__slots__}, field: value})
+        for change in changes:
             with pytest.raises(error):
-                check_proof(proof_bytes(changed), VERIFIER)
+                check_proof(proof_bytes(dataclasses.replace(one, **change)), ANCHOR)  # type: ignore[arg-type]
 
 
 def test_the_commands_need_no_numerics_and_none_of_the_other_packages() -> None:

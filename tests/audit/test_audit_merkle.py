@@ -28,20 +28,6 @@ def test_root_is_the_rfc_recursion_at_every_small_size() -> None:
     assert [rfc.mth(DATA[:n]) for n in range(SMALL + 1)] == ROOTS
 
 
-def test_frontier_root_is_the_root_at_every_small_size() -> None:
-    frontier = merkle.Frontier()
-    for n in range(SMALL + 1):
-        assert (frontier.size, frontier.root) == (n, ROOTS[n])
-        frontier = frontier.append(HASHES[n])
-
-
-def test_append_never_changes_an_old_frontier() -> None:
-    old = merkle.Frontier.of(HASHES[:11])
-    new = old.append(HASHES[11])
-    assert (old.size, old.root) == (11, ROOTS[11])
-    assert (new.size, new.root) == (12, ROOTS[12])
-
-
 def test_every_inclusion_proof_of_small_trees_is_the_rfc_path_and_verifies() -> None:
     for size in range(1, SMALL + 1):
         for index in range(size):
@@ -64,7 +50,7 @@ def test_large_random_trees_agree_with_the_rfc() -> None:
         size2 = draw.randrange(SMALL, len(HASHES))
         size1, index = draw.randrange(1, size2 + 1), draw.randrange(size2)
         root1, root2 = merkle.root(HASHES[:size1]), merkle.root(HASHES[:size2])
-        assert root2 == rfc.mth(DATA[:size2]) == merkle.Frontier.of(HASHES[:size2]).root
+        assert root2 == rfc.mth(DATA[:size2])
         path = merkle.inclusion_proof(HASHES, index, size2)
         proof = merkle.consistency_proof(HASHES, size1, size2)
         assert list(path) == rfc.path(index, DATA[:size2])
@@ -139,7 +125,7 @@ def test_a_node_never_passes_for_a_leaf() -> None:
 
 
 def test_size_zero_has_a_root_but_no_proof() -> None:
-    assert merkle.root([]) == merkle.Frontier().root == merkle.EMPTY_ROOT
+    assert merkle.root([]) == merkle.EMPTY_ROOT
     for size2 in (0, 1, 8):
         with pytest.raises(BadProof):
             merkle.verify_consistency(0, size2, merkle.EMPTY_ROOT, ROOTS[size2], [])
@@ -158,9 +144,3 @@ def test_equal_sizes_need_equal_roots_and_an_empty_proof() -> None:
 def test_no_inclusion_proof_outside_the_tree(index: int, size: int) -> None:
     with pytest.raises(Usage):
         merkle.inclusion_proof(HASHES[:3], index, size)
-
-
-@pytest.mark.parametrize(("size", "subtrees"), [(-1, ()), (0, (ROOTS[1],)), (3, (ROOTS[2],)), (4, (b"short",))])
-def test_a_frontier_has_one_hash_a_set_bit(size: int, subtrees: tuple[bytes, ...]) -> None:
-    with pytest.raises(Usage):
-        merkle.Frontier(size, subtrees)

@@ -178,3 +178,24 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_only_a_sha256_is_a_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(Usage):
         Store(tmp_path).read(name)
+
+
+def test_the_objects_and_the_drafts_of_a_store_are_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    assert list(store.names()) == []
+    assert store.drafts() == ()
+    names = sorted(store.put_bytes(data) for data in (b"a", b"b", b"c"))
+    (store.root / "tmp" / "left by a crash").write_bytes(b"")
+    assert list(store.names()) == names
+    assert [path.name for path in store.drafts()] == ["left by a crash"]
+
+
+@pytest.mark.parametrize("place", ["ab/x", f"ab/{'c' * 64}", f"xy/{'x' * 64}", "plain file"])
+def test_what_is_no_object_of_the_store_is_malformed(tmp_path: Path, place: str) -> None:
+    store = Store(tmp_path / "store")
+    store.put_bytes(b"a")
+    path = store.root / "sha256" / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    with pytest.raises(Malformed):
+        list(store.names())

@@ -11,7 +11,6 @@ from ledger_case import (
     BUILDER,
     FORECAST,
     INTERNAL,
-    KEY,
     STATED,
     Case,
     metadata,
@@ -47,7 +46,11 @@ def case(_sealed: Case, tmp_path: Path) -> Case:
 
 
 def check(case: Case, forecast: str | None = None) -> Report:
-    return verify(case.home.reader(KEY.public), KEY.public, case.home.store, case.root, forecast)
+    return verify(case.home.reader(), case.home.store, case.root, forecast)
+
+
+def check_stored(case: Case) -> Report:
+    return verify(case.home.reader(), case.home.store, None)
 
 
 WORKSPACE = (
@@ -67,16 +70,16 @@ def name_of(file: str) -> str:
 
 def test_a_sealed_project_verifies(case: Case) -> None:
     report = check(case)
-    (run,) = report.runs
+    (known,) = report.runs
     (workspace,) = report.workspaces
-    assert (workspace.forecast, workspace.latest, workspace.run) == (FORECAST, True, run)
-    assert not report.interrupted
-    assert [subject.name for subject in run.artifacts] == [
+    assert (workspace.forecast, workspace.latest, workspace.run) == (FORECAST, True, known.run)
+    assert report.void == 0
+    assert [subject.name for subject in known.run.artifacts] == [
         f"artifacts/{FORECAST}/fit/posterior",
         f"artifacts/{FORECAST}/fit/result.json",
     ]
-    assert [subject.name for subject in report.log.artifacts(run)][2] == f"artifacts/{FORECAST}/register/spec.json"
-    assert report.stored > sum(subject.annotations.size for subject in run.artifacts)
+    assert [subject.name for subject in known.artifacts][2] == f"artifacts/{FORECAST}/register/spec.json"
+    assert report.stored > sum(subject.annotations.size for subject in known.artifacts)
     assert check(case, FORECAST).workspaces == report.workspaces
 
 
@@ -84,7 +87,7 @@ def test_a_registered_specification_may_also_be_a_stages_artifact(case: Case) ->
     case.seal(case.register(), stated={"register": ["spec.json"], **STATED})
     report = check(case)
     assert len(report.runs) == 2
-    assert len({report.log.artifacts(run) for run in report.runs}) == 1
+    assert len({known.artifacts for known in report.runs}) == 1
 
 
 def test_a_stage_that_states_another_specification_than_the_registered_is_detected(case: Case) -> None:
@@ -177,7 +180,7 @@ def test_a_forecast_never_reproduced_here_is_unavailable(case: Case) -> None:
     shutil.rmtree(case.root / "artifacts")
     with pytest.raises(Unavailable, match="never reproduced here"):
         check(case)
-    verify(case.home.reader(KEY.public), KEY.public, case.home.store, None)
+    verify(case.home.reader(), case.home.store, None)
 
 
 def test_a_forecast_never_sealed_is_unavailable(case: Case) -> None:
@@ -194,10 +197,10 @@ def rerun(case: Case, number: str) -> str:
 
 
 def test_an_older_run_checked_out_again_verifies_as_not_the_latest(case: Case) -> None:
-    first = check(case).runs[0]
+    first = check(case).runs[0].run
     shutil.copytree(case.path("."), case.root / "old")
     second = rerun(case, "9.5")
-    assert [run.id for run in check(case).runs] == [first.id, second]
+    assert [known.run.id for known in check(case).runs] == [first.id, second]
     shutil.rmtree(case.path("."))
     (case.root / "old").rename(case.path("."))
     (workspace,) = check(case).workspaces
@@ -229,10 +232,10 @@ def test_the_receipt_of_another_registration_is_refused(case: Case) -> None:
 
 
 def test_sealing_again_at_another_time_logs_nothing(case: Case) -> None:
-    before = case.database.read_bytes()
+    before = check_stored(case).head
     receipt = case.path("seal/receipt.json").read_bytes()
     case.seal(case.register(second=40), second=41)
-    assert case.database.read_bytes() == before
+    assert check_stored(case).head == before
     assert case.path("seal/receipt.json").read_bytes() == receipt
 
 
@@ -240,10 +243,10 @@ def test_a_seal_of_an_artifact_that_is_not_as_stated_is_refused_and_nothing_is_l
     subject = Subject.of(f"artifacts/{FORECAST}/fit/result.json", digest_path(case.path("fit/result.json")))
     core = core_bytes(provenance("fit", (subject,), FORECAST))
     case.path("fit/result.json").write_text("[]")
-    size = case.ledger.head.size
+    size = check_stored(case).head.size
     with pytest.raises(DigestMismatch):
         seal(case, core)
-    assert case.ledger.head.size == size
+    assert check_stored(case).head.size == size
 
 
 def seal(case: Case, *cores: bytes, verdicts: Sequence[VerdictStatement] = ()) -> None:
@@ -297,17 +300,18 @@ def test_a_seal_of_statements_never_logged_is_detected(case: Case) -> None:
 
 
 def test_a_gate_that_failed_is_logged_with_the_run(case: Case) -> None:
-    before = case.ledger.head.size
+    before = check_stored(case).head.size
     result = Subject.of(f"artifacts/{FORECAST}/fit/result.json", digest_path(case.path("fit/result.json")))
     core = core_bytes(provenance("fit", (result,), FORECAST))
     seal(case, core, verdicts=[verdict("1.2")])
-    log = verify(case.home.reader(KEY.public), KEY.public, case.home.store, None).log
-    assert [entry.row.kind for entry in log.entries[before:]] == ["stage", "verdict", "seal"]
+    with case.home.reader().trusted() as log:
+        assert [entry.record.kind for entry in log.entries(before)] == ["stage", "verdict", "seal"]
 
 
 @pytest.mark.parametrize("run", ["f" * 64, "an entry that is no seal"])
 def test_a_verdict_on_a_run_never_sealed_is_detected(case: Case, run: str) -> None:
-    known = case.ledger.entries()[1].core_sha256
+    with case.home.reader().trusted() as log:
+        known = log.at(1).require().core
     judged = Verdict(verdict="identical", forecast=FORECAST, run=run if len(run) == 64 else known, details=())
     statement = VerdictStatement(subject=check(case).runs[0].artifacts, predicate=judged)
     case.ledger.append([Pending("verdict", statement)])

@@ -275,9 +275,9 @@ def test_without_a_number_there_is_a_worker_for_each_core_of_this_process(monkey
 
 def test_home_is_in_the_project_unless_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NOPTIK_HOME", raising=False)
-    assert stage.home(tmp_path) == tmp_path / ".noptik"
+    assert stage.installed(tmp_path).home == tmp_path / ".noptik"
     monkeypatch.setenv("NOPTIK_HOME", "/elsewhere")
-    assert stage.home(tmp_path) == Path("/elsewhere")
+    assert stage.installed(tmp_path).home == Path("/elsewhere")
 
 
 # the command

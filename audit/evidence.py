@@ -1,0 +1,46 @@
+"""What a sealed run can be checked and replayed with, taken out of a log while it is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audit.note import parse_checkpoint, parse_note
+from audit.receipt import Receipt, make_receipt
+from audit.resource import Subject
+from audit.run import Run
+from audit.tiles import inclusion
+from audit.trust import RunRef, TrustedLog
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A run; every artifact of it, `registered` among them; the receipts of its registration and its seal.
+
+    `registered` is empty and `registration` None where that envelope is withheld.
+    """
+
+    run: Run
+    artifacts: tuple[Subject, ...]
+    registered: tuple[Subject, ...]
+    registration: Receipt | None
+    seal: Receipt
+
+
+def evidence(log: TrustedLog, ref: RunRef) -> Evidence:
+    """The evidence of one run of the log."""
+    run = log.run(ref)
+    registered = log.entry(run.registration)
+    return Evidence(
+        run=run,
+        artifacts=log.artifacts(run),
+        registered=registered.require().statement.subject if registered else (),
+        registration=receipt(log, registered.seq) if registered else None,
+        seal=receipt(log, run.seq),
+    )
+
+
+def receipt(log: TrustedLog, seq: int) -> Receipt:
+    """The receipt of entry `seq`: under the first head that covers it. Unavailable if it is withheld."""
+    size, note = next((size, note) for size, note in log.log.heads() if size > seq)  # the latest head, at last
+    head = parse_checkpoint(parse_note(note).text)
+    return make_receipt(log.at(seq), head, note, inclusion(log.log.tile, seq, size))

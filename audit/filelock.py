@@ -1,0 +1,46 @@
+"""A lock on a file's name, held by one process or thread at a time; a crash leaves it free."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from audit.errors import Unavailable
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_POLL_SECONDS = 0.005
+
+
+@contextmanager
+def locked(path: Path, seconds: float, what: str) -> Iterator[None]:
+    """Inside, nobody else is inside for this `path` (flock), whose file is made and stays.
+
+    Unavailable: `what` stays busy for `seconds`, or the lock cannot be had.
+    """
+    try:
+        fd = os.open(path, _FLAGS, 0o600)
+    except OSError as error:
+        raise Unavailable(f"cannot lock: {error.strerror}", path) from error
+    try:
+        deadline = time.monotonic() + seconds
+        while not _try(fd, path):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{what} is busy", path, f"free within {seconds} s", "locked")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _try(fd: int, path: Path) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"cannot lock: {error.strerror}", path) from error
+    return True
