@@ -14,7 +14,7 @@ import pyrage
 
 from audit.bundledraft import appearing
 from audit.digest import open_regular
-from audit.errors import KeyRefused, Malformed, Unavailable, Usage
+from audit.errors import KeyRefused, Malformed, Unavailable, Usage, readers_own
 
 MAX_IDENTITY_BYTES = 65_536
 HEADER = b"age-encryption.org/v1\n"
@@ -41,7 +41,8 @@ def decrypt(source: Path, destination: Path, identity: Path) -> None:
     `identity` is a file as `age-keygen` writes it. Malformed: not an age file, not for this identity, or damaged:
     nothing is left then.
     """
-    keys = _identities(identity)
+    with readers_own():
+        keys = _identities(identity)
     with open_regular(source) as fd, os.fdopen(os.dup(fd), "rb") as sealed, appearing(destination) as file:
         try:
             pyrage.decrypt_io(sealed, file, keys)

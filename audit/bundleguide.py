@@ -66,7 +66,8 @@ error, and go into the folder:
     tar -xf FILE.tar && cd {facts.folder} && sh -eu
 
 Then run the blocks below in their order. Each ends with a line of `ok`; where one does not, something is wrong, and
-nothing after it counts. With this project's own tools all of it, and more, is one command:
+nothing after it counts. These commands came with the bundle, so read what you run: what decides is the key that you
+bring, in step 2. With this project's own tools all of it, and more, is one command:
 `python -m audit verify FILE.tar --root ROOT.pem`. In a browser, offline: `verify.html`, but a copy that you have from
 another way than from here, as with any program.
 """
@@ -99,6 +100,7 @@ def _keys(guide: Guide) -> str:
         '  openssl pkey -pubin -in "$key" -outform DER | sha256sum | grep -q "^$(basename "$key" .pem) "',
         "done",
         *_root_commands([parse_root(raw, root_name(number)) for number, raw in enumerate(guide.chain, 1)]),
+        *_span_commands(guide.keys, f"data/openssl/{len(guide.chain)}.root.signed"),
         "echo 2 ok",
     )
 
@@ -116,6 +118,15 @@ def _root_commands(chain: Sequence[RootFile]) -> Iterator[str]:
     log = chain[-1].log_key.key_id
     yield f"""grep -qF '"targets":{{"keyids":["{log}"],"threshold":1}}' data/openssl/{len(chain)}.root.signed"""
     yield f"log=data/openssl/{log}.pem"
+
+
+def _span_commands(keys: TrustRoot, signed: str) -> Iterator[str]:
+    """Each key that signed entries is one that the root of trust names, from the same tree size on."""
+    yield 'raw() { openssl pkey -pubin -in "data/openssl/$1.pem" -outform DER | tail -c 32 \\'
+    yield "  | od -An -v -tx1 | tr -d ' \\n'; }"
+    for span in keys.spans:
+        raw = f"$(raw {span.key.key_id})"
+        yield f'grep -qF "\\"first\\":{span.first},\\"key\\":\\"{raw}\\"" {signed}'
 
 
 def _signature() -> str:

@@ -114,10 +114,9 @@ class BundleLog:
         for size in sorted(int(name) for name in names):
             yield size, self.files.data(head_name(size), MAX_NOTE_BYTES)
 
-    def find(self, core: Sha256) -> Logged | None:
-        """The entry whose statement has this core, if its envelope is here."""
-        seq = self._cores.get(core)
-        return None if seq is None else next(self.entries(seq))
+    def find(self, core: Sha256) -> tuple[Logged, ...]:
+        """The entries whose statements have this core, as far as their envelopes are here."""
+        return tuple(next(self.entries(seq)) for seq in self._cores.get(core, ()))
 
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, joined."""
@@ -148,17 +147,17 @@ class BundleLog:
         return Logged(seq, leaf, salt, self.files.data(names[1], MAX_ENVELOPE_BYTES))
 
     @cached_property
-    def _cores(self) -> dict[Sha256, int]:
-        """The number of each entry that is disclosed, by the core that its envelope claims."""
-        cores: dict[Sha256, int] = {}
+    def _cores(self) -> dict[Sha256, list[int]]:
+        """The numbers of the entries that are disclosed, by the core that their envelopes claim, rising."""
+        cores: dict[Sha256, list[int]] = {}
         prefix, suffix = envelope_name(0).split("0")
         for name in self.files.payload:
             if name.startswith(prefix) and name.endswith(suffix):
                 number = name.removeprefix(prefix).removesuffix(suffix)
                 if not number.isdecimal() or str(int(number)) != number or int(number) >= self.size:
                     raise Malformed("envelope of no entry", name, f"0 to {self.size - 1}", ascii(number))
-                cores.setdefault(self._core(name), int(number))
-        return cores
+                cores.setdefault(self._core(name), []).append(int(number))
+        return {core: sorted(numbers) for core, numbers in cores.items()}
 
     def _core(self, name: str) -> Sha256:
         raw = self.files.data(name, MAX_ENVELOPE_BYTES)

@@ -44,11 +44,11 @@ from audit.bundledemands import Demands, require
 from audit.bundleread import MAX_LISTING_BYTES, BundleLog, Files, open_bundle
 from audit.bundlereport import BundleReport, Seen, Stamp
 from audit.digest import Sha256, sha256
-from audit.errors import BadSignature, DigestMismatch, Inconsistent, Malformed
+from audit.errors import BadSignature, DigestMismatch, Inconsistent, Malformed, readers_own
 from audit.evidence import Evidence, evidence
 from audit.filelock import locked
 from audit.kepthead import KeptHead
-from audit.note import parse_note
+from audit.note import parse_checkpoint, parse_note
 from audit.root import MAX_ROOT_BYTES, Anchor, load_chain
 from audit.trust import TrustedLog, trust
 from audit.trustroot import TrustRoot
@@ -71,6 +71,9 @@ def verify_bundle(path: Path, anchor: Anchor, kept: Path | None = None, demands:
             return check_bundle(files, anchor, demands=demands)
         with locked(kept.with_name(f".{kept.name}.lock"), LOCK_SECONDS, "the kept head"):
             known = KeptHead(kept).read()
+            if known is not None:
+                with readers_own():
+                    parse_checkpoint(parse_note(known, str(kept)).text, str(kept))
             report = check_bundle(files, anchor, () if known is None else (known,), demands)
             KeptHead(kept).keep(report.note)
             return report

@@ -41,10 +41,9 @@ class View:
         """The heads that are shown, by size."""
         return ((size, note) for size, note in self.log.heads() if size in self.sizes)
 
-    def find(self, core: Sha256) -> Logged | None:
-        """The entry whose statement has this core, unless it is withheld."""
-        row = self.log.find(core)
-        return row if row is not None and row.seq in self.disclosed else None
+    def find(self, core: Sha256) -> tuple[Logged, ...]:
+        """The entries whose statements have this core, unless withheld."""
+        return tuple(row for row in self.log.find(core) if row.seq in self.disclosed)
 
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, joined."""

@@ -21,7 +21,8 @@ from audit.errors import Malformed, Usage
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 64
 MAX_INTEGER = 2**53 - 1  # RFC 7493 2.2: what an IEEE 754 double holds exactly
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# possessive, so that hostile bytes cannot make it try twice; a string without an end takes the rest of the text
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -32,13 +32,14 @@ def _admit(arguments: argparse.Namespace) -> int:
     raw = durable.read(arguments.file, MAX_STATEMENT_BYTES)
     if raw is None:
         raise Unavailable("no such file", arguments.file, "a signed replay statement")
-    stated = admission.admission(raw, load_public(arguments.client), now(), str(arguments.file))
+    client = load_public(arguments.client)
+    stated = admission.admission(raw, client, now(), str(arguments.file))
     home = home_of(arguments)
     with home.reader().trusted() as log:
         _require_run(stated, log, str(arguments.file))
     (receipt,) = home.writer().append([Pending("admission", stated)])
     verdict = stated.predicate
-    print(f"{verdict.forecast}: {verdict.verdict}, run {verdict.run}, by the client of key {verdict.client[:16]}")
+    print(f"{verdict.forecast}: {verdict.verdict}, run {verdict.run}, by the client of key SHA256:{client.key_id}")
     print(f"admitted as entry {receipt.seq}")
     return 0
 

@@ -22,7 +22,7 @@ from audit.bundlereplay import replay_bundle
 from audit.bundlereport import BundleReport
 from audit.bundleverify import verify_bundle
 from audit.cli_keys import home_of
-from audit.errors import Unavailable, Usage
+from audit.errors import Unavailable, Usage, readers_own
 from audit.places import places
 from audit.policy import MAX_POLICY_BYTES, Policy, parse_policy
 from audit.replay import Replayed
@@ -170,13 +170,15 @@ def _anchor(arguments: argparse.Namespace) -> Anchor:
 def _demands(arguments: argparse.Namespace) -> Demands:
     policy = Policy()
     if arguments.policy is not None:
-        raw = durable.read(arguments.policy, MAX_POLICY_BYTES)
-        if raw is None:
-            raise Unavailable("no such file", arguments.policy, "a policy")
-        policy = parse_policy(raw, str(arguments.policy))
+        with readers_own():
+            raw = durable.read(arguments.policy, MAX_POLICY_BYTES)
+            if raw is None:
+                raise Unavailable("no such file", arguments.policy, "a policy")
+            policy = parse_policy(raw, str(arguments.policy))
     elif arguments.not_before:
         raise Usage("a time without witnesses says nothing", "--not-before", "--policy as well")
-    roots = () if arguments.tsa_root is None else read_roots(arguments.tsa_root)
+    with readers_own():
+        roots = () if arguments.tsa_root is None else read_roots(arguments.tsa_root)
     return Demands(policy, arguments.not_before, roots)
 
 

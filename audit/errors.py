@@ -10,6 +10,8 @@ unavailable  the bytes could not be read at all, so nothing is known about them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 SHOWN = 200  # characters of a value that a message repeats
@@ -77,6 +79,15 @@ class Usage(AuditError):  # noqa: N818
 
 class KeyRefused(AuditError):  # noqa: N818
     """A key that must not be used: wrong mode, owner, kind or size, or a weak public point."""
+
+
+@contextmanager
+def readers_own() -> Iterator[None]:
+    """Around what reads a file that is the reader's own, no evidence: what is wrong there is Usage, not Tampered."""
+    try:
+        yield
+    except Tampered as error:
+        raise Usage(error.what, error.where, error.expected, error.found) from error
 
 
 def _shown(value: object) -> str:

@@ -82,10 +82,10 @@ class LedgerLog:
         rows = self._stream(select(HeadRow.size, HeadRow.note).order_by(col(HeadRow.size)))
         return ((row[0], row[1]) for row in rows)
 
-    def find(self, core: Sha256) -> Logged | None:
-        """The entry whose statement has this core."""
-        row = self._first(select(*_LOGGED).where(col(EntryRow.core_sha256) == core))
-        return None if row is None else Logged(*row)
+    def find(self, core: Sha256) -> tuple[Logged, ...]:
+        """The entries whose statements have this core, by number: one, unless one before it is void."""
+        rows = self._all(select(*_LOGGED).where(col(EntryRow.core_sha256) == core).order_by(col(EntryRow.seq)))
+        return tuple(Logged(*row) for row in rows)
 
     def tile(self, level: int, index: int) -> bytes:
         """The stored hashes of a tile, joined. Malformed: there is none."""
@@ -182,12 +182,13 @@ class LedgerLog:
         return -1 if row is None or row[0] is None else int(row[0])
 
     def logged(self, cores: Iterable[Sha256]) -> dict[Sha256, tuple[int, str]]:
-        """(seq, kind) of those of these cores that are in the log."""
+        """(seq, kind) of those of these cores that are in the log and not void."""
         asked, found = list(dict.fromkeys(cores)), {}
         for at in range(0, len(asked), MAX_ROWS):
             some = select(EntryRow.core_sha256, EntryRow.seq, EntryRow.kind)
             for row in self._all(some.where(col(EntryRow.core_sha256).in_(asked[at : at + MAX_ROWS]))):
-                found[str(row[0])] = (int(row[1]), str(row[2]))
+                if not self.keys.is_void(int(row[1]) + 1):
+                    found[str(row[0])] = (int(row[1]), str(row[2]))
         return found
 
     def last_run(self, forecast: str) -> Sha256 | None:
@@ -197,16 +198,16 @@ class LedgerLog:
         return None if row is None else str(row[0])
 
     def registered(self, data_sha256: Sha256, specification_sha256: Sha256) -> int | None:
-        """The entry that registers this specification for this data."""
+        """The entry that registers this specification for this data, and is not void."""
         place = (col(RegistrationRow.data_sha256) == data_sha256,)
         this = select(RegistrationRow.seq).where(
             *place, col(RegistrationRow.specification_sha256) == specification_sha256
         )
-        row = self._first(this)
-        return None if row is None else int(row[0])
+        seqs = [int(row[0]) for row in self._all(this)]
+        return next((seq for seq in seqs if not self.keys.is_void(seq + 1)), None)
 
     def registered_count(self, data_sha256: Sha256) -> int:
-        """How many specifications are registered for this data."""
+        """How many registrations there are for this data, void ones too: their numbers are taken."""
         mine = select(func.count()).select_from(RegistrationRow)
         row = self._first(mine.where(col(RegistrationRow.data_sha256) == data_sha256))
         return 0 if row is None else int(row[0])

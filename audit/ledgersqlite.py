@@ -1,7 +1,8 @@
 """The ledger in one SQLite file, the default.
 
 One writer at a time by BEGIN IMMEDIATE; journal_mode DELETE and synchronous EXTRA: a commit is on disk, its
-folder included, before it returns, and what a crash leaves half-written is undone by whoever opens it next.
+folder included, before it returns, and what a crash leaves half-written is undone by whoever opens it next. While
+somebody reads, commits wait, BUSY_SECONDS at most: a log too large to be verified in that time needs PostgreSQL.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class EntryRow(Table, table=True):
     head: int = Field(sa_type=_NUMBER, sa_column_args=[ForeignKey("checkpoints.size")])
     kind: str = Field(sa_type=Text)
     forecast: str = Field(sa_type=Text)
-    core_sha256: str = Field(sa_type=Text, unique=True)
+    core_sha256: str = Field(sa_type=Text, index=True)  # again after a revocation that made the first void
     leaf: bytes = Field(sa_type=LargeBinary)
     salt: bytes = Field(sa_type=LargeBinary)
     envelope: bytes = Field(sa_type=LargeBinary)
@@ -75,10 +75,12 @@ class RegistrationRow(Table, table=True):
 
     __tablename__ = "registrations"
     __table_args__: ClassVar[Any] = (UniqueConstraint("data_sha256", "number"), _STRICT)
-    data_sha256: str = Field(primary_key=True, sa_type=Text)
-    specification_sha256: str = Field(primary_key=True, sa_type=Text)
+    data_sha256: str = Field(sa_type=Text)
+    specification_sha256: str = Field(sa_type=Text)
     number: int = Field(sa_type=_NUMBER)
-    seq: int = Field(sa_type=_NUMBER, sa_column_args=[ForeignKey("entries.seq")], unique=True)
+    seq: int = Field(
+        primary_key=True, sa_type=_NUMBER, sa_column_kwargs=_GIVEN, sa_column_args=[ForeignKey("entries.seq")]
+    )
 
 
 class AttachmentRow(Table, table=True):

@@ -39,8 +39,8 @@ class Log(Protocol):
     def heads(self) -> Iterator[tuple[int, bytes]]:
         """Every signed head that is kept, as (size, note), by size; the last is the latest."""
 
-    def find(self, core: Sha256) -> Logged | None:
-        """The entry whose statement has this core, None if there is none or it is withheld."""
+    def find(self, core: Sha256) -> tuple[Logged, ...]:
+        """The entries whose statements have this core, by number: none if withheld; several if one is void."""
 
     def tile(self, level: int, index: int) -> bytes:
         """The stored hashes of a tile (C2SP tlog-tiles), joined: 256, or fewer in the last of its level."""

@@ -236,12 +236,12 @@ def _verified_ids(new: RootFile, old: RootFile | None) -> frozenset[Sha256]:
 def read_anchor(path: Path) -> Anchor:
     """The anchor in the file at `path`: a root key in PEM, or a root.json.
 
-    Unavailable: not readable. KeyRefused, Malformed: neither of them.
+    Unavailable: not readable. KeyRefused: neither of them.
     """
     try:
         raw = durable.read(path, MAX_ROOT_BYTES)
+        if raw is None:
+            raise Unavailable("no such file", path, "a root key (PEM) or root.json")
+        return Anchor.parse(raw, str(path))
     except Malformed as error:
         raise KeyRefused(f"no anchor: {error.what}", path, error.expected, error.found) from error
-    if raw is None:
-        raise Unavailable("no such file", path, "a root key (PEM) or root.json")
-    return Anchor.parse(raw, str(path))

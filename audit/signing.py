@@ -104,10 +104,17 @@ class PublicKey:
         with suppress(ValueError):
             der = base64.b64decode(lines[1] if len(lines) == 3 else b"", validate=True)
             if der.startswith(_SPKI) and len(der) == len(_SPKI) + KEY_BYTES:
-                key = cls(der[len(_SPKI) :])
+                key = cls._at(der[len(_SPKI) :], where)
                 if key.to_pem() == pem.rstrip() + b"\n":
                     return key
         raise KeyRefused("not an Ed25519 public key", where, "SubjectPublicKeyInfo PEM", pem[:80])
+
+    @classmethod
+    def _at(cls, raw: bytes, where: str) -> PublicKey:
+        try:
+            return cls(raw)
+        except KeyRefused as error:
+            raise KeyRefused(error.what, where, error.expected, error.found) from None
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -27,9 +27,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.digest import Sha256, open_regular, sha256
+from audit.digest import MAX_LEVELS, Sha256, open_regular, sha256
 from audit.errors import Malformed, Unavailable
 
+MAX_PATH_BYTES = 4096
 NOT_SOURCE = frozenset({"dvc.lock"})  # rewritten by DVC after every stage: the result of a run, not its cause
 _NOT_SOURCE_DIRS = frozenset(
     {".venv", ".noptik", "artifacts", ".git", "__pycache__", ".dvc/cache", ".dvc/tmp", ".mypy_cache"}
@@ -115,6 +116,8 @@ def parse_listing(raw: bytes, where: str) -> tuple[tuple[str, Sha256], ...]:
 
 def safe_path(path: str) -> str:
     """`path` itself, if it can only name a file below the folder it is joined to; Malformed otherwise."""
+    if len(path.encode()) > MAX_PATH_BYTES or path.count("/") >= MAX_LEVELS:
+        raise Malformed("path too long", ascii(path), f"{MAX_PATH_BYTES} bytes, {MAX_LEVELS} levels", len(path))
     parts = path.split("/")
     if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in parts):
         raise Malformed("path not allowed", ascii(path), "printable, relative, no '.', '..' or backslash", ascii(path))

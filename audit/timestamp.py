@@ -17,9 +17,6 @@ from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import Final
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 from rfc3161_client import (
@@ -36,10 +33,10 @@ from rfc3161_client.tsp import PKIStatus
 from audit import durable
 from audit.errors import BadSignature, DigestMismatch, KeyRefused, Malformed, Unavailable, Usage
 from audit.note import Verifier, only
+from audit.post import post
 
 MAX_ANSWER_BYTES = 2**16
 MAX_ROOTS_BYTES = 2**20
-TIMEOUT_SECONDS = 20.0
 SHA256_OID: Final = "2.16.840.1.101.3.4.2.1"
 
 
@@ -126,19 +123,8 @@ def _decode(raw: bytes, where: str) -> TimeStampResponse:
     return response
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        """None is followed: the authority is the one that was named."""
-
-
 def _post(url: str, body: bytes) -> bytes:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Usage("not an address of a timestamp authority", url, "http or https")
-    headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
-    try:
-        with build_opener(_NoRedirect).open(Request(url, body, headers), timeout=TIMEOUT_SECONDS) as answer:
-            return bytes(answer.read(MAX_ANSWER_BYTES + 1))
-    except HTTPError as error:
-        raise Unavailable(f"the timestamp authority answers {error.code}", url) from error
-    except (URLError, OSError, ValueError) as error:
-        raise Unavailable(f"no answer: {error}", url) from error
+    answer = post(url, body, "application/timestamp-query", MAX_ANSWER_BYTES + 1)
+    if answer.status != 200:
+        raise Unavailable(f"the timestamp authority answers {answer.status}", url, 200, answer.status)
+    return answer.body

@@ -9,9 +9,9 @@ The rules; the first that is broken is raised, naming what, where, expected and 
  4. the leaves give every tile, and the root of every head that is kept, the latest of all of them
  5. the latest head is signed by a key that is not void there; heads that are kept elsewhere lie on the same tree
  6. registrations are numbered 1, 2, 3, ... for the same data
- 7. a seal names stage statements and a registration logged before it, and exactly the artifacts the stages
-    state, which do not contradict the registration; a verdict or an admission judges a run sealed before it,
-    and every artifact of it
+ 7. a seal names stage statements and a registration, logged before it in this order, and exactly the artifacts
+    the stages state, which do not contradict the registration; a verdict or an admission judges a run sealed
+    before it, and every artifact of it
 
 Envelopes may be withheld: what rests on them alone is then not checked, and said to be so (`withheld`). What a
 revoked key signed in its void place is void: its runs are no runs.
@@ -70,7 +70,9 @@ class TrustedLog:
 
     def run(self, ref: RunRef) -> Run:
         """What the seal of the run says."""
-        return _sealed(self._entry(ref.id), f"run {ref.id}")
+        entry = self.at(ref.seq)
+        _same("run", f"entry {ref.seq}", ref.id, entry.require().core)
+        return _sealed(entry)
 
     def artifacts(self, run: Run) -> tuple[Subject, ...]:
         """Every artifact of the run, the registered specification's among them if disclosed, sorted by name."""
@@ -80,7 +82,7 @@ class TrustedLog:
 
     def entry(self, core: Sha256) -> TrustedEntry | None:
         """The entry whose statement has this core, None if it is withheld or there is none."""
-        return _found(self.log, self.keys, core)
+        return _found(self.log, self.keys, core, self.head.size)
 
     def entries(self, start: int = 0) -> Iterator[TrustedEntry]:
         """Every entry from number `start`, in order."""
@@ -89,12 +91,6 @@ class TrustedLog:
     def at(self, seq: int) -> TrustedEntry:
         """Entry `seq`. Precondition: 0 <= seq < head.size."""
         return next(self.entries(seq))
-
-    def _entry(self, core: Sha256) -> TrustedEntry:
-        entry = self.entry(core)
-        if entry is None:
-            raise Inconsistent("entry gone since it was checked", self.log.where, core, "no entry")
-        return entry
 
 
 def trust(
@@ -228,9 +224,15 @@ class _Story:
         kind = entry.record.kind
         if kind == "register":
             self._require_number(entry, told)
-        elif kind == "seal" and isinstance(told.statement, Statement):
+        elif kind == "seal":
             self._last[told.about.forecast] = told.core
-            if not entry.void and self._require_parts(Run.of(told.statement, entry.seq)):
+        if not entry.void:
+            self._require_others(entry, told)
+
+    def _require_others(self, entry: TrustedEntry, told: Disclosed) -> None:
+        """Rule 7; a run whose parts are not void is a run."""
+        if entry.record.kind == "seal":
+            if self._require_parts(_sealed(entry)):
                 self.runs.append(RunRef(told.core, told.about.forecast, entry.seq))
         elif isinstance(told.statement, VerdictStatement):
             self._require_judged(entry, told, told.statement.predicate.run)
@@ -273,15 +275,16 @@ class _Story:
         where = f"run sealed in entry {run.seq}"
         artifacts: list[Subject] = []
         void = hidden = False
+        registration = self._part(run, where, "register", "register", run.registration)
         for stage, core in ((item.stage, item.sha256) for item in run.stages):
             entry = self._part(run, where, "stage", stage, core)
             if entry is None:
                 hidden = True
             else:
+                _require_order(entry, registration, where)
                 artifacts.extend(entry.require().statement.subject)
                 void |= entry.void
         _require_artifacts(run, where, artifacts, hidden=hidden)
-        registration = self._part(run, where, "register", "register", run.registration)
         if registration is not None:
             stated = {subject.name: subject for subject in run.artifacts}
             for subject in registration.require().statement.subject:
@@ -302,11 +305,28 @@ class _Story:
         return entry
 
     def _before(self, core: Sha256, seq: int) -> TrustedEntry | None:
-        entry = _found(self.log, self.keys, core)
-        return entry if entry is not None and entry.seq < seq else None
+        return _found(self.log, self.keys, core, seq)
 
     def _known(self, run: Sha256, entry: TrustedEntry) -> bool:
         return self._before(run, entry.seq) is not None
+
+
+def _require_order(stage: TrustedEntry, registration: TrustedEntry | None, where: str) -> None:
+    """What was made under a specification was logged after that was registered."""
+    if (
+        registration is not None
+        and stage.seq < registration.seq
+        and _specification(stage) == _specification(registration)
+    ):
+        what = f"statement of stage {stage.require().about.stage} logged before its specification was registered"
+        raise Inconsistent(what, where, f"after entry {registration.seq}", f"entry {stage.seq}")
+
+
+def _specification(entry: TrustedEntry) -> Sha256 | None:
+    statement = entry.require().statement
+    if not isinstance(statement, Statement):
+        return None
+    return statement.predicate.build_definition.external_parameters.specification_sha256
 
 
 def _require_artifacts(run: Run, where: str, stated: list[Subject], *, hidden: bool) -> None:
@@ -319,19 +339,18 @@ def _require_artifacts(run: Run, where: str, stated: list[Subject], *, hidden: b
         _same(f"artifact {subject.name}", where, subject, sealed.get(subject.name))
 
 
-def _found(log: Log, keys: TrustRoot, core: Sha256) -> TrustedEntry | None:
-    row = log.find(core)
-    if row is None:
-        return None
-    entry = open_entry(row, keys)
-    _same("core", f"entry {row.seq}", core, entry.require().core)
-    return entry
+def _found(log: Log, keys: TrustRoot, core: Sha256, before: int) -> TrustedEntry | None:
+    """The last entry before number `before` whose statement has this core; a void one only if there is no other."""
+    entries = [open_entry(row, keys) for row in log.find(core) if row.seq < before]
+    for entry in entries:
+        _same("core", f"entry {entry.seq}", core, entry.require().core)
+    return max(entries, key=lambda entry: (not entry.void, entry.seq), default=None)
 
 
-def _sealed(entry: TrustedEntry, where: str) -> Run:
+def _sealed(entry: TrustedEntry) -> Run:
     statement = entry.require().statement
     if not isinstance(statement, Statement):
-        raise Inconsistent("no seal", where, "provenance", entry.record.kind)
+        raise Inconsistent("no seal", f"entry {entry.seq}", "provenance", entry.record.kind)
     return Run.of(statement, entry.seq)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.digest import Sha256, sha256
-from audit.envelope import open_envelope
+from audit.envelope import PAYLOAD_TYPE, open_envelope
 from audit.errors import DigestMismatch, Inconsistent, Malformed, Unavailable
 from audit.kinds import About, about
 from audit.logsource import Logged
@@ -67,8 +67,10 @@ def open_entry(row: Logged, keys: TrustRoot) -> TrustedEntry:
     found = commitment(row.salt, row.envelope)
     if found != record.envelope_sha256:
         raise DigestMismatch("envelope differs from its digest", f"envelope of {where}", record.envelope_sha256, found)
+    if record.payload_type != PAYLOAD_TYPE:
+        raise Malformed("entry of another payload type", f"leaf of {where}", PAYLOAD_TYPE, record.payload_type)
     verifier = Verifier(keys.origin, keys.span(row.seq + 1).key)
-    payload = open_envelope(row.envelope, verifier.key, record.payload_type, f"envelope of {where}")
+    payload = open_envelope(row.envelope, verifier.key, PAYLOAD_TYPE, f"envelope of {where}")
     statement = parse_statement(payload, f"statement of {where}")
     subject = about(record.kind, statement, where)
     core = sha256(core_bytes(statement))

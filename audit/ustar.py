@@ -66,6 +66,9 @@ class Limits:
     total_bytes: int = 2**40
 
 
+MAX_LEVELS = 16
+
+
 class Names:
     """The names of a tar so far, in order: each safe to create, strictly after the one before, none twice."""
 
@@ -79,6 +82,8 @@ class Names:
         parts = name.split("/")
         if not all(_PART.fullmatch(part) and part not in (".", "..") for part in parts):
             return "relative, parts of A-Z a-z 0-9 . _ - and none of them '.' or '..'"
+        if len(parts) > MAX_LEVELS:  # every folder on the way is remembered
+            return f"at most {MAX_LEVELS} levels"
         if not self._last < name:
             return f"a name after {self._last}"
         for number in range(1, len(parts) + 1):

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
-from typing import NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from audit import addcheckpoint
 from audit.addcheckpoint import SIZE_TYPE
 from audit.cosignature import VKey, verify_lines
-from audit.errors import Inconsistent, Malformed, Unavailable, Usage
+from audit.errors import Inconsistent, Malformed, Unavailable
 from audit.note import parse_checkpoint, parse_note
+from audit.post import Answer, post
 
-TIMEOUT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 2**14
 _SIZE = re.compile(r"(0|[1-9][0-9]{0,18})\n")
-
-
-class _Answer(NamedTuple):
-    status: int
-    type: str
-    body: bytes
 
 
 def cosigned_by(
@@ -51,30 +40,13 @@ def cosigned_by(
     return tuple(line.line.encode() for line in verify_lines(note, answer.body, witness, url))
 
 
-def _size(answer: _Answer, url: str) -> int:
+def _size(answer: Answer, url: str) -> int:
     found = _SIZE.fullmatch(answer.body.decode("ascii", "replace"))
     if answer.type != SIZE_TYPE or found is None:
         raise Malformed("the witness's answer to an old size", url, f"a size, {SIZE_TYPE}", answer.body)
     return int(found[1])
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        """None is followed: the witness is the one that was named."""
-
-
-def _post(url: str, request: addcheckpoint.Request) -> _Answer:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Usage("not an address of a witness", url, "http or https")
+def _post(url: str, request: addcheckpoint.Request) -> Answer:
     place = f"{url.rstrip('/')}/add-checkpoint"
-    headers = {"Content-Type": "text/plain; charset=utf-8"}
-    try:
-        with build_opener(_NoRedirect).open(
-            Request(place, request.to_bytes(), headers), timeout=TIMEOUT_SECONDS
-        ) as got:
-            return _Answer(got.status, got.headers.get_content_type(), got.read(MAX_ANSWER_BYTES))
-    except HTTPError as error:
-        with error:
-            return _Answer(error.code, error.headers.get_content_type(), error.read(MAX_ANSWER_BYTES))
-    except (URLError, OSError, HTTPException, ValueError) as error:
-        raise Unavailable(f"no answer: {error}", url) from error
+    return post(place, request.to_bytes(), "text/plain; charset=utf-8", MAX_ANSWER_BYTES)

@@ -21,6 +21,7 @@ from engine.fit import Chain
 from engine.model import DIMS, Parameters
 
 ZSTD_LEVEL = 5
+MAX_BYTES = 2**30  # of all arrays, decoded
 STATISTICS = ("diverging", "energy", "steps")
 
 
@@ -64,10 +65,18 @@ def read(path: Path) -> Parameters:
     """
     try:
         group = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
+        _require_small(path, group)
         _require_equal_lengths(path, group)
         return Parameters(*(_read(path, group, name) for name in Parameters._fields))
     except (KeyError, FileNotFoundError, ValueError, RuntimeError, TypeError) as error:
         raise PosteriorError(f"posterior {path}: expected a readable Zarr group, found: {error}") from error
+
+
+def _require_small(path: Path, group: zarr.Group) -> None:
+    """A few bytes of zeros can be described as any size: nothing is read before all of it would fit."""
+    size = sum(array.nbytes for _, array in group.arrays())
+    if size > MAX_BYTES:
+        raise PosteriorError(f"posterior {path}: expected at most {MAX_BYTES} bytes, found {size}")
 
 
 def _require_equal_lengths(path: Path, group: zarr.Group) -> None:

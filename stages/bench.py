@@ -5,6 +5,8 @@ tax          CPU seconds of one chain in the determinism profile over the same c
 fresh clone  wall seconds of `make repro` in a new clone with an empty environment, its peak memory, then of a
              `dvc repro` that has nothing to do
 verify       bytes hashed a second by `python -m audit verify`, beside SHA-256 alone
+ledger       appends, proofs and verification of logs of up to a million entries (`stages.bench_ledger`)
+bundle       verification of a large bundle beside `sha256sum` (`stages.bench_bundle`)
 """
 
 from __future__ import annotations
@@ -25,16 +27,10 @@ import psutil
 
 from audit.environment import machine
 from engine import precision
+from stages import bench_bundle, bench_ledger
+from stages.bench_row import Row
 
 POLL_SECONDS = 0.25
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    value: str
-    note: str
 
 
 class Cost(NamedTuple):
@@ -133,7 +129,15 @@ def _seconds(work: Any) -> float:
     return time.perf_counter() - start
 
 
-BENCHES = {"sampling": _sampling, "tax": _tax, "fresh": _fresh}
+def _ledger(_: Path) -> Iterator[Row]:
+    return bench_ledger.rows(os.environ.get("NOPTIK_DATABASE_URL"))
+
+
+def _bundle(_: Path) -> Iterator[Row]:
+    return bench_bundle.rows()
+
+
+BENCHES = {"sampling": _sampling, "tax": _tax, "fresh": _fresh, "ledger": _ledger, "bundle": _bundle}
 
 
 def _run_chain(root: Path, forecast: str, chain: int, environment: Mapping[str, str]) -> dict[str, Any]:

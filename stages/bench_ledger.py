@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from audit.digest import sha256
 from audit.home import Home
@@ -44,6 +44,7 @@ from audit.statement import (
     Statement,
 )
 from audit.tiles import TreeBuilder
+from stages.bench_row import Row
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 SIZES = (1_000, 10_000, 100_000)
@@ -51,14 +52,6 @@ MILLION = 1_000_000
 BATCH = 1_000
 SINGLES = 100  # appends of one entry that are timed, at each size
 PROOFS = 200
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    value: str
-    note: str
 
 
 def rows(url: str | None = None, sizes: Sequence[int] = SIZES, million: int = MILLION) -> Iterator[Row]:

@@ -19,6 +19,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from audit import canonical
+from engine.posterior import MAX_BYTES
 from engine.table import read_parquet
 
 
@@ -83,6 +84,8 @@ def _json(value: object) -> Iterator[object]:
 
 def _zarr(path: Path) -> Iterator[object]:
     group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
+    if (size := sum(array.nbytes for _, array in group.arrays())) > MAX_BYTES:
+        raise IncomparableError(f"{path.name}: expected at most {MAX_BYTES} bytes, found {size}")
     for name, array in sorted(group.arrays()):
         values = np.asarray(array[...])
         yield f"{name} {values.shape}"

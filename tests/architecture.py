@@ -27,9 +27,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
 
 # what each package may import of others
 LIBRARIES: Mapping[str, frozenset[str]] = {
-    "audit": frozenset(
-        {"cryptography", "pydantic", "pyrage", "rfc3161_client", "rfc8785", "securesystemslib", "tuf"}
-    ),
+    "audit": frozenset({"cryptography", "pydantic", "pyrage", "rfc3161_client", "rfc8785", "securesystemslib", "tuf"}),
     "engine": frozenset(
         {"arviz_base", "arviz_stats", "blackjax", "holidays", "jax", "jaxlib", "numpy", "numpyro", "pyarrow"}
         | {"pydantic", "zarr"}
@@ -46,7 +44,9 @@ LIGHT = ("audit.bundleverify", "audit.proof", "audit.witness")  # what a client 
 
 # the modules through which the ledger is reached, and who may: stages that write it, a command that prints its head
 LEDGER = frozenset({"audit.ledger", "audit.home"})
-LEDGER_USERS = frozenset({"stages.register", "stages.seal", "stages.where", "stages.bench_ledger"})
+LEDGER_USERS = frozenset(
+    {"stages.register", "stages.seal", "stages.where", "stages.bench_ledger", "stages.bench_bundle"}
+)
 
 # the engine computes; these modules hold what it must ask of the world, and why
 OUTSIDE: Mapping[str, frozenset[str]] = {
@@ -94,10 +94,7 @@ def heavy(root: Path) -> list[str]:
     """Modules that know a database and that something in LIGHT imports, directly or not."""
     known = modules(root)
     return [
-        f"{module} needs {name}"
-        for module in LIGHT
-        for name in sorted(closure(module, known))
-        if STORE.fullmatch(name)
+        f"{module} needs {name}" for module in LIGHT for name in sorted(closure(module, known)) if STORE.fullmatch(name)
     ]
 
 

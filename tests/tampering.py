@@ -5,6 +5,7 @@ With `--good` it makes golden/tampered/good/ first: when the format of bundles c
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import sys
 from collections.abc import Mapping
@@ -38,6 +39,40 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
         (folder / name).write_bytes(raw)
 
 
+def pack(folder: Path, files: Mapping[str, bytes]) -> None:
+    """As `write`, each tar compressed: a hundred near-identical bundles would else weigh ten megabytes."""
+    packed = {f"{name}.xz" if name.endswith(".tar") else name: raw for name, raw in files.items()}
+    write(folder, {name: lzma.compress(raw) if name.endswith(".xz") else raw for name, raw in packed.items()})
+
+
+def unpack(folder: Path) -> dict[str, bytes]:
+    """The files of a vector's folder, as a reader has them after `xz -d`."""
+    held = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {
+        name.removesuffix(".xz"): lzma.decompress(raw) if name.endswith(".xz") else raw for name, raw in held.items()
+    }
+
+
+def index() -> bytes:
+    """The README of the whole folder."""
+    lines = "".join(f"- [{attack.name}]({attack.folder}/README.md): {attack.did}\n" for attack in ATTACKS)
+    return f"{INTRODUCTION}\n{lines}".encode()
+
+
+INTRODUCTION = """\
+# Tampering vectors
+
+Each folder holds a bundle that somebody tampered with, and a README: what was done, what for, the command line that
+must refuse it, its exit code, and the words it must say; `xz -d *.xz` there first. `good/` holds the bundles they were
+all made from, which are accepted, and what a reader has by other ways: the root key, a policy of witnesses, the head
+seen last.
+
+Every key is made of a published seed (`tests/attacks/good.py`): good for nothing else. To stay small, the bundles
+hold a page of one line in place of verify.html. Nothing here is edited by hand: `python -m tests.tampering` makes the
+folders from `good/`, and a test compares them.
+"""
+
+
 def main() -> int:
     """The command."""
     if sys.argv[1:] == ["--good"]:
@@ -48,7 +83,8 @@ def main() -> int:
         shutil.rmtree(stale)
     start = good()
     for attack in ATTACKS:
-        write(TAMPERED / attack.folder, attack.files(start))
+        pack(TAMPERED / attack.folder, attack.files(start))
+    (TAMPERED / "README.md").write_bytes(index())
     print(f"{len(ATTACKS)} attacks in {TAMPERED.relative_to(Path.cwd())}")
     return 0
 

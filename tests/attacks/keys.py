@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 
 from audit import envelope, root
@@ -102,14 +103,11 @@ def _stolen(good: Good) -> Taken:
 
 
 def _small_anchor(good: Good) -> Mapping[str, bytes]:
-    pem = ROOT.public.to_pem()
     spki = bytes.fromhex("302a300506032b6570032100" + IDENTITY)
-    return {"bundle.tar": good.older.tar(), "root.pem": _pem(spki), "genuine.pem": pem}
+    return {"bundle.tar": good.older.tar(), "root.pem": _pem(spki)}
 
 
 def _pem(spki: bytes) -> bytes:
-    import base64
-
     return b"-----BEGIN PUBLIC KEY-----\n%b\n-----END PUBLIC KEY-----\n" % base64.b64encode(spki)
 
 

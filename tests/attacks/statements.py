@@ -1,6 +1,6 @@
 """Attacks on what is said: one statement taken for another, and texts that two readers understand in two ways.
 
-All but the last sign the log anew, as its key's holder can: so that nothing else is wrong.
+The log or the manifest is signed anew each time, as the key's holder can: so nothing else is wrong.
 """
 
 from __future__ import annotations

@@ -29,16 +29,24 @@ class MemoryLog:
     rows: list[Logged] = field(default_factory=list)
     notes: list[tuple[int, bytes]] = field(default_factory=list)
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    cores: dict[Sha256, int] = field(default_factory=dict)
+    cores: dict[Sha256, list[int]] = field(default_factory=dict)
     last: dict[str, Sha256] = field(default_factory=dict)
 
     def begin(self, key: SigningKey) -> MemoryLog:
         self.notes.append((0, sign_checkpoint(Checkpoint(self.origin, 0, merkle.EMPTY_ROOT), key)))
         return self
 
-    def add(self, kind: str, statement: AnyStatement, key: SigningKey, *, forecast: str | None = None) -> Sha256:
+    def add(
+        self,
+        kind: str,
+        statement: AnyStatement,
+        key: SigningKey,
+        *,
+        forecast: str | None = None,
+        payload_type: str = PAYLOAD_TYPE,
+    ) -> Sha256:
         """Afterwards the statement is entry len(rows), and a head of `key` covers it; its core."""
-        envelope = seal(statement_bytes(statement), PAYLOAD_TYPE, key)
+        envelope = seal(statement_bytes(statement), payload_type, key)
         salt = key.salt(envelope)
         told = forecast if forecast is not None else about(kind, statement, "here").forecast
         seq, core = len(self.rows), sha256(core_bytes(statement))
@@ -46,11 +54,11 @@ class MemoryLog:
             kind=kind,
             seq=seq,
             envelope_sha256=commitment(salt, envelope),
-            payload_type=PAYLOAD_TYPE,
+            payload_type=payload_type,
             previous_run=self.last.get(told),
         )
         self.rows.append(Logged(seq, entry_bytes(record), salt, envelope))
-        self.cores[core] = seq
+        self.cores.setdefault(core, []).append(seq)
         if kind == "seal":
             self.last[told] = core
         self.sign(key)
@@ -70,7 +78,7 @@ class MemoryLog:
         """Afterwards these entries have no envelope."""
         for seq in seqs:
             self.rows[seq] = dataclasses.replace(self.rows[seq], salt=None, envelope=None)
-        self.cores = {core: seq for core, seq in self.cores.items() if seq not in seqs}
+        self.cores = {core: [seq for seq in known if seq not in seqs] for core, known in self.cores.items()}
 
     def entries(self, start: int = 0) -> Iterator[Logged]:
         yield from self.rows[start:]
@@ -78,8 +86,8 @@ class MemoryLog:
     def heads(self) -> Iterator[tuple[int, bytes]]:
         yield from self.notes
 
-    def find(self, core: Sha256) -> Logged | None:
-        return self.rows[self.cores[core]] if core in self.cores else None
+    def find(self, core: Sha256) -> tuple[Logged, ...]:
+        return tuple(self.rows[seq] for seq in self.cores.get(core, ()))
 
     def tile(self, level: int, index: int) -> bytes:
         return self.tiles.get((level, index), b"")

@@ -161,6 +161,19 @@ def test_a_thief_with_the_old_key_convinces_nobody_who_knows_of_the_revocation(t
         verify_bundle(with_new_chain.signed_again(stolen).to(tmp_path / "mixed.tar"), latest)
 
 
+def test_verify_md_stops_at_an_entry_key_that_the_root_of_trust_does_not_name(tmp_path: Path) -> None:
+    case = sealed(tmp_path)
+    keychange.change_log_key(case.home, "rotated", metadata())
+    bundle = parts(case.bundle(tmp_path / "b.tar"))
+    old, stranger = case.home.trust().spans[0].key, SigningKey.from_seed(b"s" * 32).public
+    guide = bundle.files["VERIFY.md"].replace(old.key_id.encode(), stranger.key_id.encode())
+    bundle.files["VERIFY.md"] = guide
+    bundle.files[f"data/openssl/{stranger.key_id}.pem"] = stranger.to_pem()
+    (tmp_path / "root.pem").write_bytes(case.root_key.to_pem())
+    bag = bundle.signed_again(case.home.keyring.signing_key()).on_disk(tmp_path / "bag")
+    assert followed(bag, tmp_path / "root.pem") == ["1 ok"]
+
+
 def test_a_shortened_or_reordered_root_of_trust_is_refused(tmp_path: Path, page: Browser) -> None:
     case = sealed(tmp_path)
     keychange.change_log_key(case.home, "rotated", metadata())

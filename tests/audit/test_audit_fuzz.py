@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import ast
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
 
 import pytest
 
+from audit import note
+from audit.errors import AuditError
+from audit.timestamp import read_roots, request_timestamp
+from audit.witnessclient import cosigned_by
 from tests.fresh import REPOSITORY
+from tests.fuzz import texts
 from tests.fuzz.run import Fuzzed, fuzz
 from tests.fuzz.targets import CORPUS, TARGETS, content_name, corpus
 
@@ -77,6 +84,50 @@ def test_planted_faults_are_found(tmp_path: Path) -> None:
         assert list(tmp_path.glob(f"{name}-*")), "the input was not kept"
 
 
+def test_no_input_of_a_hostile_shape_hangs_or_fills_the_memory() -> None:
+    command = [sys.executable, "-m", "tests.fuzz.shapes", *(name for name in TARGETS if name != "bundle")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
+
+
+ANSWERS = {
+    "nothing": b"",
+    "garbage": b"garbage\r\n\r\n",
+    "no such status": b"HTTP/1.1 999999 x\r\n\r\n",
+    "an endless header": b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000 + b"\r\n\r\n",
+    "no length": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    "no chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    "no chunk of an error": b"HTTP/1.1 409 x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "half an error": b"HTTP/1.1 409 x\r\nContent-Type: text/x.tlog.size\r\nContent-Length: 9\r\n\r\n1",
+    "a redirect": b"HTTP/1.1 302 x\r\nLocation: file:///etc/passwd\r\n\r\n",
+}
+
+
+def answering(raw: bytes) -> str:
+    """The address of a peer that answers these bytes, once, and hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with listener, peer:
+            peer.recv(2**16)
+            peer.sendall(raw)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("raw", ANSWERS.values(), ids=ANSWERS)
+def test_no_answer_of_a_stranger_is_a_crash(raw: bytes) -> None:
+    log = note.Verifier("noptik.example/log", texts.KEY.public)
+    with pytest.raises(AuditError):
+        request_timestamp(answering(raw), texts.CHECKPOINT, log, read_roots(texts.TSA))
+    with pytest.raises(AuditError):
+        cosigned_by(answering(raw), texts.WITNESS, texts.CHECKPOINT, lambda *_: ())
+
+
 def readers() -> Iterator[tuple[str, str, int]]:
     """Every public function or method of audit/ that takes `raw: bytes`: its file, name and line."""
     for path in sorted((REPOSITORY / "audit").glob("*.py")):
@@ -90,12 +141,12 @@ def readers() -> Iterator[tuple[str, str, int]]:
 def test_every_function_that_reads_raw_bytes_is_reached_by_the_corpus() -> None:
     called: set[tuple[str, str]] = set()
 
-    def note(frame: FrameType, event: str, _: object) -> None:
+    def call(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
             code: CodeType = frame.f_code
             called.add((code.co_filename, code.co_name))
 
-    sys.setprofile(note)
+    sys.setprofile(call)
     try:
         for target in TARGETS:
             for path in corpus(target):

@@ -108,6 +108,19 @@ def test_a_stolen_key_is_revoked_from_a_size_in_the_past(home: Home) -> None:
     assert size(home) == 7
 
 
+def test_what_a_revocation_made_void_is_logged_again_under_the_new_key(home: Home) -> None:
+    (first, void) = home.writer().append(stages("a", "d"))
+    revoke(home, 4)
+    (same, again) = home.writer().append(stages("a", "d"))
+    assert same == first
+    assert (again.core_sha256, again.seq) == (void.core_sha256, void.seq + 2)
+    assert home.writer().append(stages("d")) == (again,)
+    with home.reader().trusted() as log:
+        entry = log.entry(void.core_sha256)
+        assert entry is not None
+        assert (entry.seq, entry.void) == (again.seq, False)
+
+
 def test_a_lost_key_is_revoked_without_it_but_not_rotated(home: Home) -> None:
     (home.root / "keys" / "ledger.pem").unlink()
     with pytest.raises(Unavailable, match="gone"):

@@ -8,18 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from ledger_case import COMPARE, FORECAST, KEY, REPLAY, Case, project, sealed_project
+from ledger_case import COMPARE, FORECAST, REPLAY, Case, project, sealed_project
 
 from audit.errors import Tampered, Unavailable
-from audit.replay import ReplayReport, replay
+from audit.replayhome import ReplayReport, replay
 from audit.verify import verify
 
 
 def run(case: Case, workdir: Path) -> ReplayReport:
     workdir.mkdir()
-    return replay(
-        FORECAST, case.ledger, case.home.store, KEY.public, workdir, lambda: "2024-02-03T04:05:06Z", (sys.executable,)
-    )
+    return replay(FORECAST, case.ledger, case.home.store, workdir, lambda: "2024-02-03T04:05:06Z", (sys.executable,))
 
 
 def test_a_replay_from_record_alone_is_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,11 +27,12 @@ def test_a_replay_from_record_alone_is_identical(tmp_path: Path, monkeypatch: py
     report = run(case, tmp_path / "one")
     assert (report.verdict.verdict, report.exit_code, report.run.id) == ("identical", 0, sealed.run_id)
     assert len(report.verdict.details) == 3
-    log = verify(case.home.reader(KEY.public), KEY.public, case.home.store, None).log
-    assert log.entries[-1].row.kind == "verdict"
+    size = verify(case.home.reader(), case.home.store, None).head.size
+    with case.home.reader().trusted() as log:
+        assert log.at(size - 1).record.kind == "verdict"
     again = run(case, tmp_path / "two")
     assert again.receipt == report.receipt  # the same verdict is not logged twice
-    assert case.ledger.head.size == log.head.size
+    assert verify(case.home.reader(), case.home.store, None).head.size == size
 
 
 def differing(folder: Path, replayed: str) -> Case:
@@ -85,7 +84,7 @@ def test_numbers_within_the_tolerance_are_told_from_those_beyond(
     report = run(case, tmp_path / "work")
     assert (report.verdict.verdict, report.exit_code) == (verdict, code)
     assert any("max_rel" in detail.found for detail in report.verdict.details)
-    verify(case.home.reader(KEY.public), KEY.public, case.home.store, None)
+    verify(case.home.reader(), case.home.store, None)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +123,10 @@ def test_a_replay_that_fails_is_unavailable_and_logs_no_verdict(tmp_path: Path) 
     case.run()
     (case.root / "stages/replay.py").write_text("raise SystemExit(9)")
     case.seal(receipt)
-    size = case.ledger.head.size
+    size = verify(case.home.reader(), case.home.store, None).head.size
     with pytest.raises(Unavailable, match="did not finish"):
         run(case, tmp_path / "work")
-    assert case.ledger.head.size == size
+    assert verify(case.home.reader(), case.home.store, None).head.size == size
 
 
 def test_tampered_evidence_is_never_replayed(tmp_path: Path) -> None:

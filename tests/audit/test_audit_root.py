@@ -394,7 +394,7 @@ def test_an_anchor_file_is_a_key_or_a_root_and_says_why_it_is_not(tmp_path: Path
     assert read_anchor(path).trusted == PublicKey(R1.public.raw)
     path.write_bytes(one().to_bytes())
     assert read_anchor(path).trusted == one().to_bytes()
-    for content, error in ((b"-----BEGIN nothing", KeyRefused), (b"{}", Malformed), (b" " * 2**19, KeyRefused)):
+    for content, error in ((b"-----BEGIN nothing", KeyRefused), (b"{}", KeyRefused), (b" " * 2**19, KeyRefused)):
         path.write_bytes(content)
         with pytest.raises(error):
             read_anchor(path)

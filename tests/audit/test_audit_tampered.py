@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks import good as story
 from tests.attacks.run import TAMPERED, audit, run
-from tests.tampering import ATTACKS, GOOD, good, write
+from tests.tampering import ATTACKS, GOOD, good, index, unpack, write
 
 README = re.compile(r"\n    python -m audit (.+)\n\nExit code: (\d)\n\nStandard error holds:\n\n((?:- `.+`\n)+)\Z")
 FOLDERS = sorted(path.name for path in TAMPERED.iterdir() if path.name.endswith("_fail"))
@@ -33,7 +33,7 @@ class Demand:
 
 
 def files(folder: str) -> Mapping[str, bytes]:
-    return {path.name: path.read_bytes() for path in (TAMPERED / folder).iterdir()}
+    return unpack(TAMPERED / folder)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -64,6 +64,7 @@ def test_the_good_bundles_are_accepted_with_everything_demanded(name: str, tmp_p
 def test_the_vectors_are_what_the_generator_makes_of_the_good_bundle() -> None:
     start = good()
     assert sorted(attack.folder for attack in ATTACKS) == FOLDERS
+    assert (TAMPERED / "README.md").read_bytes() == index()
     for attack in ATTACKS:
         assert dict(attack.files(start)) == files(attack.folder), f"{attack.name}: run python -m tests.tampering"
 

@@ -10,20 +10,23 @@ import ast
 import hashlib
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from audit import ustar
 from audit.cli import main
 from audit.digest import sha256
 from audit.envelope import PAYLOAD_TYPE, seal
+from audit.errors import Malformed
 from audit.record import commitment
 from audit.statement import core_bytes, statement_bytes
 from tests.attacks import good as story
@@ -33,7 +36,7 @@ from tests.audit.ledger_case import FORECAST, Case
 from tests.audit.test_audit_tampered import Demand, files
 from tests.fresh import REPOSITORY
 from tests.shared import shared
-from tests.tampering import ATTACKS, GOOD
+from tests.tampering import ATTACKS, GOOD, write
 
 AUDIT = "tests/audit/test_audit_"
 THREATS: Mapping[str, tuple[str, ...]] = {
@@ -89,6 +92,7 @@ THREATS: Mapping[str, tuple[str, ...]] = {
         *("tar_bomb", "sparse_bomb"),
         f"{AUDIT}threats.py::test_bombs_and_pickles_are_hashed_and_never_opened",
         f"{AUDIT}threats.py::test_a_zarr_bomb_is_refused_before_it_grows",
+        f"{AUDIT}threats.py::test_a_tar_of_deep_names_costs_no_more_than_its_size",
         "tests/engine/test_engine_table.py::test_a_small_file_that_grows_large_is_refused_before_it_grows",
     ),
     "pickle and object arrays": (
@@ -146,7 +150,7 @@ def test_threat(
         held = files(f"{answer}_fail")
         demand = Demand.of(held["README.md"].decode())
         folder = tmp_path / answer
-        shutil.copytree(TAMPERED / f"{answer}_fail", folder)
+        write(folder, held)
         monkeypatch.chdir(folder)
         assert main(demand.options.split()) == demand.code, answer
         told = capsys.readouterr()
@@ -230,13 +234,27 @@ def test_bombs_and_pickles_are_hashed_and_never_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "opened").exists()
 
 
+def test_a_tar_of_deep_names_costs_no_more_than_its_size(tmp_path: Path) -> None:
+    path, members = tmp_path / "deep.tar", 1000
+    headers = (ustar.header(f"{number:06}/{'a/' * 110}b", 0, False) for number in range(members))
+    path.write_bytes(b"".join(headers) + ustar.END)
+    tracemalloc.start()
+    try:
+        with suppress(Malformed), ustar.open_tar(path):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * path.stat().st_size
+
+
 ZARR = """
-import json, sys
+import json, resource, sys
 from pathlib import Path
 import pyarrow as pa
 from engine.posterior import STATISTICS, Parameters, PosteriorError, read, write
 from tests.engine.test_engine_posterior import CHAIN_LIST, COORDINATES
-path, draws = Path(sys.argv[1]), 25_000_000
+path, draws = Path(sys.argv[1]), 5_000_000
 write(path, CHAIN_LIST, COORDINATES)
 for name in (*Parameters._fields, *STATISTICS):
     described = json.loads((path / name / "zarr.json").read_bytes())
@@ -249,6 +267,7 @@ for name in (*Parameters._fields, *STATISTICS):
         if chunk.is_file():
             chunk.write_bytes(pa.compress(bytes(size), codec="zstd", asbytes=True))
 assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 10**6
+resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 try:
     read(path)
 except PosteriorError as error:
@@ -257,13 +276,8 @@ except PosteriorError as error:
 
 
 def test_a_zarr_bomb_is_refused_before_it_grows(tmp_path: Path) -> None:
-    limit = 4 * 2**30
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
     command = [sys.executable, "-c", ZARR, str(tmp_path / "posterior.zarr")]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, preexec_fn=limited, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("refused"), done.stderr[-2000:]
 
 
@@ -386,7 +400,7 @@ def test_nothing_of_another_forecast_is_in_a_bundle_but_a_salted_digest() -> Non
 def test_a_head_that_the_reader_refuses_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(GOOD, tmp_path / "good")
     folder = tmp_path / "fork"
-    shutil.copytree(TAMPERED / "fork_without_witness_fail", folder)
+    write(folder, files("fork_without_witness_fail"))
     monkeypatch.chdir(folder)
     demands = ["--root", "../good/root.pem", "--policy", "../good/policy", "--kept", "head"]
     assert main(["verify", "../good/older.tar", *demands]) == 0

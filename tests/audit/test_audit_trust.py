@@ -261,6 +261,27 @@ def test_whatever_is_withheld_the_rest_is_trusted_and_the_report_counts_it() -> 
             found.at(hidden[0]).require()
 
 
+def test_a_specification_registered_after_the_fit_is_refused() -> None:
+    log = MemoryLog().begin(KEY)
+    fit = statement("fit", "b")
+    build = fit.predicate.build_definition
+    stated = build.external_parameters.model_copy(update={"specification_sha256": sha256(b"spec")})
+    made = build.model_copy(update={"external_parameters": stated})
+    fit = fit.model_copy(update={"predicate": fit.predicate.model_copy(update={"build_definition": made})})
+    log.add("stage", fit, KEY)
+    core = log.add("register", registration(), KEY)
+    log.add("seal", seal([fit], core), KEY)
+    with pytest.raises(Inconsistent, match="fit logged before its specification was registered"):
+        trust(log, KEYS)
+
+
+def test_an_entry_of_another_payload_type_is_refused() -> None:
+    log = MemoryLog().begin(KEY)
+    log.add("stage", statement("fit", "b"), KEY, payload_type="application/json")
+    with pytest.raises(Malformed, match="another payload type"):
+        trust(log, KEYS)
+
+
 def test_withholding_does_not_hide_a_lie_about_what_is_shown() -> None:
     log, cores = story()
     log.add("seal", seal([statement("ingest", "never")], cores[0]), KEY)
@@ -323,6 +344,27 @@ def test_what_a_stolen_key_signed_after_the_size_it_is_void_from_is_void() -> No
     assert [run.id for run in found.runs] == [cores[3]]  # the second run's seal is void
     assert found.void == 2
     assert found.at(6).void
+
+
+def test_what_became_void_can_be_logged_again_and_then_counts() -> None:
+    log, cores = story()
+    keys = TrustRoot(ORIGIN, (KeySpan(KEY.public, 0, 6), KeySpan(NEXT.public, 8)), 2)
+    log.add("key", change_key("revoke", 6), NEXT)
+    log.add("stage", statement("fit", "c"), NEXT)
+    log.add("seal", seal([statement("ingest", "a"), statement("fit", "c")], cores[0]), NEXT)
+    found = trust(log, keys)
+    assert [(run.id, run.seq) for run in found.runs] == [(cores[3], 3), (cores[6], 9)]
+    assert not evidence(found, found.runs[1]).seal.seq < 9
+
+
+def test_a_thief_cannot_hide_a_run_behind_a_void_copy_of_it() -> None:
+    log, cores = story()
+    log.add("seal", seal([statement("ingest", "a"), statement("fit", "b")], cores[0]), KEY)
+    keys = TrustRoot(ORIGIN, (KeySpan(KEY.public, 0, 8), KeySpan(NEXT.public, 9)), 2)
+    log.add("key", change_key("revoke", 8), NEXT)
+    found = trust(log, keys)
+    assert [(run.id, run.seq) for run in found.runs] == [(cores[3], 3), (cores[6], 6)]
+    assert found.run(found.runs[0]).seq == 3
 
 
 def test_a_clients_admission_is_checked_again_under_the_clients_own_key() -> None:
