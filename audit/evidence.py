@@ -9,7 +9,8 @@ from audit.receipt import Receipt, make_receipt
 from audit.resource import Subject
 from audit.run import Run
 from audit.tiles import inclusion
-from audit.trust import RunRef, TrustedLog
+from audit.trust import TrustedLog
+from audit.truststory import RunRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A lock on a file's name, held by one process or thread at a time; a crash leaves it free."""
+"""A lock on a file's name, held by one process or thread at a time, or shared; a crash leaves it free."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _POLL_SECONDS = 0.005
 
 
 @contextmanager
-def locked(path: Path, seconds: float, what: str) -> Iterator[None]:
-    """Inside, nobody else is inside for this `path` (flock), whose file is made and stays.
+def locked(path: Path, seconds: float, what: str, *, shared: bool = False) -> Iterator[None]:
+    """Inside, nobody else is inside for this `path` (flock), whose file is made and stays; or only who shares it.
 
     Unavailable: `what` stays busy for `seconds`, or the lock cannot be had.
     """
@@ -27,7 +27,7 @@ def locked(path: Path, seconds: float, what: str) -> Iterator[None]:
         raise Unavailable(f"cannot lock: {error.strerror}", path) from error
     try:
         deadline = time.monotonic() + seconds
-        while not _try(fd, path):
+        while not _try(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise Unavailable(f"{what} is busy", path, f"free within {seconds} s", "locked")
             time.sleep(_POLL_SECONDS)
@@ -36,9 +36,9 @@ def locked(path: Path, seconds: float, what: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _try(fd: int, path: Path) -> bool:
+def _try(fd: int, path: Path, how: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

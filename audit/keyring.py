@@ -11,10 +11,8 @@ Lock order: this lock first, then the ledger's. A root key may also live elsewhe
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,12 +20,12 @@ from pathlib import Path
 
 from audit import durable, signing
 from audit.errors import Inconsistent, KeyRefused, Unavailable, Usage
+from audit.filelock import locked
 from audit.root import MAX_ROOT_BYTES, RootFile, first_root, follow, parse_root
 from audit.signing import PublicKey, Secret, SigningKey
 from audit.trustroot import TrustRoot
 
-BUSY_SECONDS = 60
-POLL_SECONDS = 0.005
+BUSY_SECONDS = 60.0
 _VERSION = re.compile(r"([1-9][0-9]*)\.root\.json")
 _PRIVATE = re.compile(r"(root|ledger)(-[0-9a-f]{16})?\.pem")
 
@@ -154,7 +152,7 @@ class Keyring:
 
         KeyRefused: `key` is not the active one. Otherwise errors as `signing_key`.
         """
-        with self._locked(fcntl.LOCK_SH):
+        with locked(self.folder / "lock", BUSY_SECONDS, "the keyring", shared=True):
             trust = self.trust()
             active = trust.spans[-1].key
             if key is not None and key.public != active:
@@ -164,7 +162,7 @@ class Keyring:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Inside, nobody signs under the root of trust that is here, and nobody else changes it."""
-        with self._locked(fcntl.LOCK_EX):
+        with locked(self.folder / "lock", BUSY_SECONDS, "the keyring"):
             yield
 
     def version_path(self, number: int) -> Path:
@@ -212,31 +210,6 @@ class Keyring:
             raise Usage("keys of the first schema: run `python -m audit migrate` once", self.folder)
         if (known := signing.load_public(old)) != key.public:
             raise KeyRefused("the ledger here has another key", old, known.key_id, key.public.key_id)
-
-    @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        path = self.folder / "lock"
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Unavailable(f"cannot lock the keys: {error.strerror}", path) from error
-        try:
-            deadline = time.monotonic() + BUSY_SECONDS
-            while not _try(fd, how):
-                if time.monotonic() > deadline:
-                    raise Unavailable("the keys are busy", path, f"free within {BUSY_SECONDS} s", "locked")
-                time.sleep(POLL_SECONDS)
-            yield
-        finally:
-            os.close(fd)
-
-
-def _try(fd: int, how: int) -> bool:
-    try:
-        fcntl.flock(fd, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def default_origin(root: PublicKey) -> str:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.digest import CHUNK, Digest, Kind, Sha256, digest_path, open_regular, sha256
+from audit.durable import sync_folder
 from audit.errors import DigestMismatch, Malformed, Unavailable, Usage
 from audit.resource import DigestSet
 from audit.source import SourceTree, listing, parse_listing
@@ -145,14 +146,14 @@ class Store:
                 if found != name:
                     raise DigestMismatch("file changed while it was stored", where, name, found)
                 draft.rename(final)
-            _sync_directory(final.parent)
+            sync_folder(final.parent)
 
     def _make_folder(self, folder: Path) -> None:
         """Afterwards `folder` is there, and its name on disk with all those above it in the store."""
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             for above in (folder.parent, self.root, self.root.parent):
-                _sync_directory(above)
+                sync_folder(above)
 
     def _chunks(self, name: Sha256) -> Iterator[bytes]:
         """The object's bytes; DigestMismatch after the last if they are wrong: use none before."""
@@ -232,11 +233,3 @@ def _unwritable(place: Path) -> Iterator[None]:
         raise Usage("something is already there", error.filename or place) from error
     except OSError as error:
         raise Unavailable(f"cannot write: {error.strerror}", error.filename or place) from error
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,7 +1,7 @@
 """`noptik`: one command for all others.
 
     noptik doctor            may this machine replay?
-    noptik audit ...         verify, replay, show, prove
+    noptik audit ...         bundle, verify, replay, prove; keys, witnesses
     noptik registry ...      the curated regime events
     noptik golden ...        committed cases with their expected bytes
     noptik where             where the forecasts, reports and the ledger head are
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("stages.doctor", "may this machine replay? compares its numeric fingerprint with the committed one"),
-    "audit": ("audit.cli", "verify, replay, show and prove what the ledger records"),
+    "audit": ("audit.cli", "bundle, verify, replay and prove what the ledger records; keys and witnesses"),
     "registry": ("registry.cli", "the curated registry of regime events"),
     "golden": ("golden.cli", "committed cases: check or update their expected bytes"),
     "where": ("stages.where", "where the forecasts, reports and the ledger head are"),
