@@ -63,8 +63,8 @@ def is_encrypted(path: Path) -> bool:
 def _recipient(text: str) -> pyrage.x25519.Recipient:
     try:
         return pyrage.x25519.Recipient.from_str(text)
-    except pyrage.RecipientError as error:
-        raise KeyRefused("not an age recipient", "--recipient", "age1... (X25519)", text) from error
+    except pyrage.RecipientError:
+        raise KeyRefused("not an age recipient", "--recipient", "age1... (X25519)", "other") from None
 
 
 def _identities(path: Path) -> list[pyrage.x25519.Identity]:

@@ -16,12 +16,12 @@ What was withheld is not checked and is listed as `unchecked`: one line for each
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from audit import bag, sshsig
+from audit import bag, durable, sshsig
 from audit.bag import PAYLOAD
 from audit.bundle import (
     CHECKPOINT,
@@ -63,8 +63,9 @@ def verify_bundle(path: Path, anchor: Anchor, kept: Path | None = None, demands:
     """What holds, returned only if everything does. Tampered, naming the file: the first thing that is wrong.
 
     `kept` is a file with the last head of this log that the reader has seen, if there is one: the bundle's log must
-    hold it, and afterwards the file holds the bundle's head. So an older bundle (rollback), or a log with another
-    past (fork), is Inconsistent with what was seen before. `demands` are those of `audit.bundledemands`.
+    hold it, and afterwards the file holds the bundle's head, and `kept`.root.json beside it the latest root of trust,
+    which may only be followed. So an older bundle (rollback), or a log with another past (fork), is Inconsistent with
+    what was seen before, whoever's key signed it. `demands` are those of `audit.bundledemands`.
     """
     with open_bundle(path) as files:
         if kept is None:
@@ -75,6 +76,12 @@ def verify_bundle(path: Path, anchor: Anchor, kept: Path | None = None, demands:
                 with readers_own():
                     parse_checkpoint(parse_note(known, str(kept)).text, str(kept))
             report = check_bundle(files, anchor, () if known is None else (known,), demands)
+            chain, beside = _chain(files), kept.with_name(f"{kept.name}.root.json")
+            root = durable.read(beside, MAX_ROOT_BYTES)
+            if root is not None and root not in chain:
+                what = "an older root of trust than was seen before, or another"
+                raise Inconsistent(what, f"{PAYLOAD}trust", f"SHA-256 {sha256(root)}", f"{len(chain)} versions")
+            durable.replace(beside, chain[-1])
             KeptHead(kept).keep(report.note)
             return report
 
@@ -117,7 +124,7 @@ def check_bundle(
         size=sum(files.sizes.values()),
         withheld=dict(sorted(hidden.items())),
         void=log.void,
-        unchecked=(*_unchecked(log, known, info), *missing),
+        unchecked=(*_unchecked(log, known, info, hidden), *missing),
         note=log.note,
         checkpoint=_checkpoint(files, log),
         stamps=stamps,
@@ -232,7 +239,7 @@ def _stamps(files: Files, log: TrustedLog) -> tuple[Stamp, ...]:
     return tuple(found)
 
 
-def _unchecked(log: TrustedLog, known: Evidence, info: BundleInfo) -> list[str]:
+def _unchecked(log: TrustedLog, known: Evidence, info: BundleInfo, hidden: Mapping[str, int]) -> list[str]:
     """What rests on something withheld alone; Inconsistent if that is not what `info` says was withheld."""
     lines = []
     said = set(info.withheld)
@@ -245,6 +252,9 @@ def _unchecked(log: TrustedLog, known: Evidence, info: BundleInfo) -> list[str]:
             if not said & {"stage", stage.stage}:
                 raise Inconsistent("statement missing, not said to be withheld", PAYLOAD + INFO, stage.stage, said)
             lines.append(f"statement of stage {stage.stage}: withheld; its inputs and settings are not shown")
+    if known.registration is not None and (others := hidden["register"]):
+        what = f"specification number: {others} other registrations are withheld, which may be for the same data"
+        lines.append(what)
     if "source" in said:
         lines.append(f"source: withheld; its sealed digest is {known.run.source_tree}; the run cannot be replayed")
     elif "data" in said:

@@ -91,7 +91,10 @@ def replay_options(parser: argparse.ArgumentParser) -> None:
         "--statement", type=Path, metavar="OUT", help="write what was found there, signed (default: FILE.replay.json)"
     )
     signing.add_argument(
-        "--sign-with", type=Path, metavar="KEY.pem", help="made on first use (default: HOME/keys/client.pem)"
+        "--sign-with",
+        type=Path,
+        metavar="KEY.pem",
+        help="in a folder of mode 0700; made on first use (default: HOME/keys/client.pem)",
     )
 
 
@@ -100,7 +103,13 @@ def verify_file(arguments: argparse.Namespace) -> int:
     path = Path(arguments.what)
     anchor, demands = _anchor(arguments), _demands(arguments)
     _require_plain(path)
-    _print_report(verify_bundle(path, anchor, arguments.kept, demands))
+    before = arguments.kept is not None and arguments.kept.exists()
+    report = verify_bundle(path, anchor, arguments.kept, demands)
+    if arguments.kept is not None:
+        print(
+            f"kept: {'it holds the head seen last' if before else 'the first head seen'}; remembered {arguments.kept}"
+        )
+    _print_report(report)
     return 0
 
 
@@ -111,12 +120,12 @@ def replay_file(arguments: argparse.Namespace) -> int:
     if os.path.lexists(statement):
         raise Usage("something is already there", statement)
     _require_plain(path)
+    place = places(arguments.project, os.environ, arguments.home)
+    secret = None if place.passphrase is None else Secret(place.passphrase)
+    key = load_or_create(arguments.sign_with or place.home / "keys" / "client.pem", secret)  # before hours of work
     interpreter = None if arguments.python is None else shlex.split(arguments.python)
     with _workdir(arguments.keep) as workdir:
         report, found = replay_bundle(path, anchor, workdir, _clock, sys.executable, interpreter)
-    place = places(arguments.project, os.environ, arguments.home)
-    secret = None if place.passphrase is None else Secret(place.passphrase)
-    key = load_or_create(arguments.sign_with or place.home / "keys" / "client.pem", secret)
     durable.create(statement, admission.sign_verdict(found.statement, key))
     _print_replay(found, report.known.run.id)
     print(f"statement signed by key SHA256:{key.public.key_id}, in {statement}")

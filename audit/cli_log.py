@@ -14,6 +14,7 @@ from audit.note import Checkpoint
 from audit.proof import check_proof, proof_bytes, prove
 from audit.root import Anchor, load_chain, read_anchor
 from audit.run import Run
+from audit.signing import PublicKey
 from audit.statement import AdmissionStatement, AnyStatement, KeyStatement, Statement, VerdictStatement
 from audit.trust import TrustedLog
 from audit.trustedentry import TrustedEntry
@@ -122,7 +123,7 @@ def _note(statement: AnyStatement, kind: str) -> str:
     if isinstance(statement, VerdictStatement):
         return f"{statement.predicate.verdict}, run {(statement.predicate.run or 'none')[:12]}"
     if isinstance(statement, AdmissionStatement):
-        client = statement.predicate.client[:16]
+        client = PublicKey(bytes.fromhex(statement.predicate.client)).key_id[:16]
         return f"{statement.predicate.verdict}, run {statement.predicate.run[:12]}, by the client {client}"
     if isinstance(statement, KeyStatement):
         change = statement.predicate

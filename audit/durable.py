@@ -17,7 +17,7 @@ _DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def create(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Afterwards a whole file lies at `path`, on disk: with `data`, or what whoever was first put there.
 
-    Its folder must exist. Unavailable if it cannot be written; then nothing new has appeared.
+    Its folder must exist. Unavailable if it cannot be written: then there is nothing new, or the whole of it.
     """
 
     def name(draft: Path) -> None:
@@ -31,7 +31,7 @@ def create(path: Path, data: bytes, mode: int = 0o644) -> None:
 def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Afterwards the file at `path` holds `data`, on disk; before, and after a crash, the old bytes or these.
 
-    Its folder must exist. Unavailable if it cannot be written; then the old file stands.
+    Its folder must exist. Unavailable if it cannot be written: then the old file stands, or the whole new one.
     """
 
     def name(draft: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from audit.digest import Sha256, sha256, sha256_file
+from audit.digest import sha256
 from audit.errors import Malformed, Unavailable
 from audit.statement import Metadata
 
@@ -80,11 +80,6 @@ def metadata(started_on: str, finished_on: str) -> Metadata:
         libc=facts.libc,
         python=facts.python,
     )
-
-
-def lock_digest(root: Path) -> Sha256:
-    """SHA-256 of the project's lock file. Unavailable if there is none."""
-    return sha256_file(root / LOCK)
 
 
 def installed_matches_lock(lock: Path, installed: Mapping[str, str] | None = None) -> tuple[Difference, ...]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from audit import canonical, durable, merkle, model
+from audit import canonical, durable, model
 from audit.canonical import decode_base64
 from audit.digest import Sha256
 from audit.errors import Malformed, Unavailable, Usage
@@ -105,11 +105,6 @@ class IntentFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             raise Unavailable(f"cannot remove: {error.strerror}", self.path) from error
-
-
-def leaf_hashes(rows: tuple[Logged, ...]) -> list[merkle.Hash]:
-    """The leaf hash of each row."""
-    return [merkle.leaf_hash(row.leaf) for row in rows]
 
 
 def _text(raw: bytes) -> str:

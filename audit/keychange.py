@@ -115,15 +115,29 @@ def _writer(home: Home, reason: Reason) -> Ledger | None:
     try:
         return home.writer()
     except Unavailable:
-        if reason == "rotated":
+        if reason == "rotated" or _has_key(home):
             raise
-    if (intent := home.keyring.folder / "ledger.intent").exists():
-        raise Unavailable("an append was cut short, and only the key that is gone can finish it", intent)
+    _require_no_intent(home)
     return None
+
+
+def _has_key(home: Home) -> bool:
+    try:
+        home.keyring.signing_key()
+    except Unavailable:
+        return False
+    return True
 
 
 @contextmanager
 def _still(home: Home, ledger: Ledger | None) -> Iterator[LedgerLog]:
     """The log while nobody here can sign."""
+    if ledger is None:
+        _require_no_intent(home)  # again, now that nobody can begin one
     with home.reader().reading() if ledger is None else ledger.still() as log:
         yield log
+
+
+def _require_no_intent(home: Home) -> None:
+    if (intent := home.keyring.folder / "ledger.intent").exists():
+        raise Unavailable("an append was cut short, and only the key that is gone can finish it", intent)

@@ -82,19 +82,6 @@ def check(policy: Policy, raw: bytes, where: str = "checkpoint", *, not_before: 
     return tuple(found[name] for name in sorted(names))
 
 
-def newest_time(policy: Policy, raw: bytes, where: str = "checkpoint") -> int | None:
-    """The latest time from which on a whole quorum saw the checkpoint; None where the quorum is none.
-
-    Errors as `check`.
-    """
-    check(policy, raw, where)
-    if policy.quorum == NONE:
-        return None
-    seen = {name: found.time for name, found in _cosignatures(policy, parse_note(raw, where), where).items()}
-    enough = [time for time in seen.values() if policy.met(frozenset(name for name in seen if seen[name] >= time))]
-    return max(enough)
-
-
 def parse_policy(raw: bytes, where: str = "policy") -> Policy:
     """The policy in a file's bytes; Malformed, naming the line, if there is none.
 

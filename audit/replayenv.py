@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from audit.environment import LOCK, installed_matches_lock
-from audit.errors import Unavailable
+from audit.errors import Malformed, Unavailable
 
 BOOTSTRAP, BUILD = "requirements-bootstrap.lock", "requirements-build.lock"
 _LIST = """\
@@ -20,6 +21,13 @@ for package in importlib.metadata.distributions():  # the first of a name is the
     found.setdefault(re.sub("[-_.]+", "-", package.metadata["Name"]).lower(), package.version)
 print(json.dumps(found))
 """
+_LINE = re.compile(
+    r"#.*|[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.+!_-]+ \\"
+    r"|    --hash=sha256:[0-9a-f]{64}(?: \\)?"
+)
+_NEEDED = re.compile(
+    r"PATH|HOME|LANG|TMPDIR|REQUESTS_CA_BUNDLE|(?:PIP|UV|SSL|XDG)_.*|(?:https?|no|all)_proxy", re.IGNORECASE
+)
 _INSTALLED = TypeAdapter(dict[str, str])
 
 
@@ -44,20 +52,33 @@ def build(tree: Path, folder: Path, python: str) -> Path:
     for name in (LOCK, BOOTSTRAP, BUILD):
         if not (tree / name).is_file():
             raise Unavailable("no environment can be built: the source has no such lock file", name)
+    for name in (LOCK, BOOTSTRAP, BUILD):
+        _require_pins(tree / name)
+    lock, bootstrap, builds = (str((tree / name).resolve()) for name in (LOCK, BOOTSTRAP, BUILD))
     interpreter = folder / "bin" / "python"
-    pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    pip = [str(interpreter), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     sync = [str(folder / "bin" / "uv"), "--system-certs", "pip", "sync", "--quiet", "--python", str(interpreter)]
-    _step([python, "-m", "venv", str(folder)], tree)
-    _step([*pip, "-r", BOOTSTRAP], tree)
-    _step([*sync, "--require-hashes", "--build-constraints", BUILD, LOCK], tree)
+    _step([python, "-I", "-m", "venv", str(folder)], folder.parent)
+    _step([*pip, "-r", bootstrap], folder.parent)
+    _step([*sync, "--require-hashes", "--build-constraints", builds, lock], folder.parent)
     return interpreter
 
 
-def _step(command: list[str], tree: Path) -> None:
-    """One command, finished in `tree`, in the user's environment: it needs the package index, and its settings."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+def _require_pins(lock: Path) -> None:
+    """Returns only if the lock file holds exact pins and their hashes, and nothing that could name another source."""
+    for number, line in enumerate(lock.read_text("utf-8", errors="replace").splitlines(), 1):
+        if line and not _LINE.fullmatch(line):
+            raise Malformed("not an exact pin or its hash", f"{lock.name}:{number}", "name==version, --hash", line)
+
+
+def _step(command: list[str], place: Path) -> None:
+    """One command, finished in `place`, where nothing of the bundle lies: it runs before any sandbox.
+
+    Of the user's environment it has what reaches the package index, and nothing else.
+    """
+    environment = {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=2, check=False)
+        done = subprocess.run(command, cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=2, check=False)
     except OSError as error:
         raise Unavailable(f"cannot build the environment: {error.strerror}", command[0]) from error
     if done.returncode:

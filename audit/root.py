@@ -94,6 +94,9 @@ def with_log_key(old: RootFile, new: PublicKey, first: int, reason: Reason, void
     void = first if void_from is None else void_from
     if reason == "rotated" and void != first:
         raise Usage("a rotated key is void from where the next begins", facts.origin, first, void)
+    if void < last.first:
+        what = "the log's present key signs from this size on; a key before it has its end, which stays"
+        raise Usage(what, facts.origin, f"{last.first} or more", void)
     with _declaring(facts.origin):
         ended = Span(key=last.key, first=last.first, void_from=void, reason=reason)
         grown = Facts(origin=facts.origin, spans=(*facts.spans[:-1], ended, Span(key=new.raw.hex(), first=first)))

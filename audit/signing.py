@@ -107,7 +107,7 @@ class PublicKey:
                 key = cls._at(der[len(_SPKI) :], where)
                 if key.to_pem() == pem.rstrip() + b"\n":
                     return key
-        raise KeyRefused("not an Ed25519 public key", where, "SubjectPublicKeyInfo PEM", pem[:80])
+        raise KeyRefused("not an Ed25519 public key", where, "SubjectPublicKeyInfo PEM", "other bytes")
 
     @classmethod
     def _at(cls, raw: bytes, where: str) -> PublicKey:

@@ -11,6 +11,7 @@ from audit.digest import Sha256
 from audit.errors import Inconsistent
 from audit.kinds import registration_of
 from audit.logsource import Log
+from audit.note import MAX_SIZE
 from audit.resource import Subject
 from audit.run import Run
 from audit.statement import AdmissionStatement, Statement, VerdictStatement
@@ -75,7 +76,7 @@ class Story:
     def _require_previous(self, entry: TrustedEntry, told: Disclosed) -> None:
         """Rule 3. A seal that is withheld may be the one that is named."""
         expected, named = self._last.get(told.about.forecast), entry.record.previous_run
-        if expected != named and not (self._hidden["seal"] and named is not None and not self._known(named, entry)):
+        if expected != named and not (named is not None and self._may_be_hidden("seal", named)):
             raise Inconsistent("previous run differs", f"entry {entry.seq}", expected or "none", named or "none")
 
     def _require_number(self, entry: TrustedEntry, told: Disclosed) -> None:
@@ -92,7 +93,7 @@ class Story:
         if run is None:
             return
         judged = self._before(run, entry.seq)
-        if judged is None and self._hidden["seal"]:
+        if judged is None and self._may_be_hidden("seal", run):
             return
         where = f"{entry.record.kind} in entry {entry.seq}"
         said = (judged.record.kind, judged.require().about.forecast) if judged else "no entry"
@@ -128,7 +129,7 @@ class Story:
         """The entry of one statement of the run; None if it may be one that is withheld."""
         entry = self._before(core, run.seq)
         if entry is None:
-            if self._hidden[kind]:
+            if self._may_be_hidden(kind, core):
                 return None
             raise Inconsistent(f"statement of stage {stage} not logged before the seal", where, core, "no entry")
         about = entry.require().about
@@ -139,8 +140,9 @@ class Story:
     def _before(self, core: Sha256, seq: int) -> TrustedEntry | None:
         return found(self.log, self.keys, core, seq)
 
-    def _known(self, run: Sha256, entry: TrustedEntry) -> bool:
-        return self._before(run, entry.seq) is not None
+    def _may_be_hidden(self, kind: str, core: Sha256) -> bool:
+        """Whether the statement of this core may be under one of the entries withheld so far: it is shown nowhere."""
+        return self._hidden[kind] > 0 and found(self.log, self.keys, core, MAX_SIZE) is None
 
 
 def _require_order(stage: TrustedEntry, registration: TrustedEntry | None, where: str) -> None:

@@ -74,7 +74,8 @@ def read(path: Path) -> Parameters:
 
 def _require_small(path: Path, group: zarr.Group) -> None:
     """A few bytes of zeros can be described as any size: nothing is read before all of it would fit."""
-    size = sum(array.nbytes for _, array in group.arrays())
+    arrays: list[Any] = [group[name] for name in (*Parameters._fields, *STATISTICS)]
+    size = sum(array.nbytes for array in arrays)
     if size > MAX_BYTES:
         raise PosteriorError(f"posterior {path}: expected at most {MAX_BYTES} bytes, found {size}")
 

@@ -20,6 +20,7 @@ from audit.envelope import PAYLOAD_TYPE, open_envelope, seal
 from audit.errors import BadSignature, Inconsistent, Malformed, Tampered, Unavailable
 from audit.ledger import Pending
 from audit.replay import Replayed
+from audit.replayenv import build
 from audit.signing import SigningKey, load_public
 from audit.statement import AdmissionStatement, Metadata, VerdictStatement, parse_statement, statement_bytes
 
@@ -154,6 +155,18 @@ def test_without_lock_files_no_environment_can_be_built(case: Case, tmp_path: Pa
     (tmp_path / "work").mkdir()
     with pytest.raises(Unavailable, match="no environment can be built"):
         replay_bundle(bundle, ANCHOR, tmp_path / "work", lambda: "", sys.executable)
+
+
+@pytest.mark.parametrize(
+    "line", ["--index-url=x", "-e .", "name @ file:///x", "name>=1", "name==1 --hash=md5:00", "    --find-links=x"]
+)
+def test_a_lock_that_could_name_another_source_builds_nothing(tmp_path: Path, line: str) -> None:
+    for name in ("requirements.lock", "requirements-bootstrap.lock", "requirements-build.lock"):
+        (tmp_path / name).write_text(f"name==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    (tmp_path / "requirements-build.lock").write_text(f"# pins\n{line}\n")
+    with pytest.raises(Malformed, match=r"requirements-build\.lock:2"):
+        build(tmp_path, tmp_path / "venv", sys.executable)
+    assert not (tmp_path / "venv").exists()
 
 
 def test_a_client_replays_signs_and_sends_back_what_the_ledger_then_admits(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import lzma
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,11 @@ from test_audit_bundle_attacks import CHEATS
 import audit
 from audit.bundle import PAGE
 from audit.bundleplan import page_bytes
+from audit.bundleverify import verify_bundle
+from audit.errors import Inconsistent
+from audit.root import Anchor
 from audit.signing import SigningKey
+from tests.attacks.good import ROOT
 
 FILE = Path(audit.__file__).with_name(PAGE)
 FINGERPRINT = KEY.public.key_id
@@ -118,6 +123,20 @@ def test_a_flipped_bit_and_a_cut_file_are_refused(page: Browser, good: Path, tmp
     (tmp_path / "cut.tar").write_bytes(raw[: int(place * len(raw))])
     assert verdict(page, tmp_path / "flipped.tar")[0] == "refused"
     assert verdict(page, tmp_path / "cut.tar")[0] == "refused"
+
+
+@pytest.mark.parametrize("name", ["late_beside_a_withheld_sibling", "registered_late", "void_parts"])
+def test_a_run_that_the_logs_own_key_tells_in_a_false_order_is_refused_by_both(
+    page: Browser, tmp_path: Path, name: str
+) -> None:
+    """Whole bundles, signed by the key of the attack vectors; every digest, proof and signature in them is right."""
+    bundle = tmp_path / "bundle.tar"
+    bundle.write_bytes(lzma.decompress((Path(__file__).parent / "insider" / f"{name}.tar.xz").read_bytes()))
+    found, said = verdict(page, bundle, ROOT.public.key_id)
+    assert found == "refused"
+    assert "not before the seal" in said
+    with pytest.raises(Inconsistent):
+        verify_bundle(bundle, Anchor(ROOT.public))
 
 
 def test_the_page_is_worked_with_the_keyboard_alone(page: Browser, good: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from audit.cosignature import VKey, cosign
 from audit.errors import BadSignature, Malformed
 from audit.note import Checkpoint, NoteSignature, parse_note, sign_checkpoint, with_lines
-from audit.policy import Policy, check, newest_time, parse_policy
+from audit.policy import Policy, check, parse_policy
 from audit.signing import NOTE_ED25519, SigningKey
 
 LOG, X1, X2, X3, Y1 = (SigningKey.from_seed(bytes([number]) * 32) for number in range(1, 6))
@@ -65,13 +65,6 @@ def test_a_frozen_head_is_refused_when_its_cosignatures_are_too_old() -> None:
         check(policy(TWO_LEVELS), note, not_before=TIME + 51)
     with pytest.raises(BadSignature, match="too old"):
         check(policy(TWO_LEVELS), note, not_before=TIME + 101)
-
-
-def test_the_newest_time_is_when_a_whole_quorum_had_seen_the_head() -> None:
-    note = cosigned(X1=0, X2=50, X3=100, Y1=70)
-    assert newest_time(policy(TWO_LEVELS), note) == TIME + 50
-    assert newest_time(policy(WITNESSES + "quorum X3\n"), note) == TIME + 100
-    assert newest_time(policy("quorum none\n"), note) is None
 
 
 def test_one_witness_cannot_stand_for_two() -> None:

@@ -469,3 +469,14 @@ def test_a_public_key_file_is_read_or_says_why_not(tmp_path: Path) -> None:
     file.write_bytes(b"\n" * 2**20)
     with pytest.raises(KeyRefused, match=r"key\.pub"):
         signing.load_public(file)
+
+
+def test_a_private_key_given_by_mistake_for_a_public_one_is_not_repeated() -> None:
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(KeyRefused, match=r"client\.pem") as caught:
+        PublicKey.from_pem(pem, "client.pem")
+    secret = pem.split(b"\n")[1]
+    for part in (secret[-40:-20], secret[-20:]):
+        for form in forms(part):
+            assert form.decode("latin-1") not in str(caught.value)

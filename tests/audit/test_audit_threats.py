@@ -397,6 +397,22 @@ def test_nothing_of_another_forecast_is_in_a_bundle_but_a_salted_digest() -> Non
         assert secret.hex().encode() not in bundle
 
 
+def test_a_root_of_trust_once_seen_is_remembered_with_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["verify", str(GOOD / "bundle.tar"), "--root", str(GOOD / "root.pem"), "--kept", "head"]
+    assert main(command) == 0
+    assert "the first head seen" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "holds the head seen last" in capsys.readouterr().out
+    Path("head.root.json").write_bytes((GOOD / "2.root.json").read_bytes())  # as if a revocation had been seen
+    seen = Path("head").read_bytes()
+    assert main(command) == 1
+    assert "older root of trust" in capsys.readouterr().err
+    assert Path("head").read_bytes() == seen
+
+
 def test_a_head_that_the_reader_refuses_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(GOOD, tmp_path / "good")
     folder = tmp_path / "fork"

@@ -290,6 +290,20 @@ def test_withholding_does_not_hide_a_lie_about_what_is_shown() -> None:
         trust(log, KEYS)
 
 
+def test_what_is_withheld_does_not_stand_for_what_is_shown_too_late() -> None:
+    log = MemoryLog().begin(KEY)
+    log.add("register", registration(1, "of a sibling"), KEY)
+    log.add("stage", statement("fit", "of a sibling", "geo"), KEY)
+    fit = statement("fit", "b")
+    late = registration(2)
+    log.add("stage", fit, KEY)
+    log.add("seal", seal([fit], sha256(core_bytes(late))), KEY)
+    log.add("register", late, KEY)
+    log.withhold(0, 1)
+    with pytest.raises(Inconsistent, match="not logged before the seal"):
+        trust(log, KEYS)
+
+
 def test_a_commitment_does_not_confirm_a_guess_of_what_is_withheld() -> None:
     log, _ = story()
     envelope = log.rows[1].envelope
