@@ -1,5 +1,6 @@
 """Is everything an installation keeps as it was left? Each part on its own, all of them told, nothing changed.
 
+keys         the root of trust; a change of the log's key that was cut short: doing it again completes it
 database     schema, and the database's own checks of pages, indexes and references
 log          every entry, tile and head re-hashed and verified; what is repeated of them; the kept head
 intent       an append that was interrupted: the next one does it first. No fault, if the log is where it began or after
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit import staticlog, tiles
-from audit.errors import AuditError, Inconsistent, Tampered
+from audit.errors import AuditError, Inconsistent, Tampered, Unavailable
 from audit.home import Home
 from audit.intent import IntentFile
 from audit.ledger import Ledger
@@ -39,7 +40,9 @@ def fsck(home: Home, trust: TrustRoot | None = None, served: Path | None = None)
 
     `served` is a folder of exported tiles to check too.
     """
-    ledger = Ledger(home.log_database, home.keyring, trust)
+    unfinished = _before_unfinished_change(home)
+    yield _found("keys", lambda: _keys(home, unfinished))
+    ledger = Ledger(home.log_database, home.keyring, trust or unfinished)
     yield _found("database", lambda: _database(ledger))
     yield _found("log", lambda: _log(ledger))
     yield _found("intent", lambda: _intent(ledger))
@@ -48,7 +51,7 @@ def fsck(home: Home, trust: TrustRoot | None = None, served: Path | None = None)
         yield _found("tiles", lambda: _served(ledger, served))
     drafts = [path for pattern in DRAFT_PATTERNS for path in (home.root / "keys").glob(pattern) if path.is_file()]
     if drafts:
-        yield Finding("keys", f"{len(drafts)} drafts that a crash left, which nothing reads")
+        yield Finding("drafts", f"{len(drafts)} drafts that a crash left, which nothing reads")
 
 
 def exit_code(findings: list[Finding]) -> int:
@@ -64,6 +67,28 @@ def _found(part: str, check: Callable[[], str]) -> Finding:
         return Finding(part, check())
     except AuditError as fault:
         return Finding(part, str(fault), fault)
+
+
+def _before_unfinished_change(home: Home) -> TrustRoot | None:
+    """The root of trust that held before a change of key that the log does not hold yet; None if there is none.
+
+    None as well where keys or log are not readable: the parts that follow say so.
+    """
+    try:
+        versions = home.keyring.versions()
+        with home.reader().reading() as log:
+            waits = versions[-1].trust.spans[-1].first > log.size
+    except AuditError:
+        return None
+    return [file.trust for file in versions if file.log_key != versions[-1].log_key][-1] if waits else None
+
+
+def _keys(home: Home, unfinished: TrustRoot | None) -> str:
+    latest = home.keyring.versions()[-1]
+    if unfinished is not None:
+        what = "a change of the log's key was cut short: do it again (`python -m audit keys`), which completes it"
+        raise Unavailable(what, home.keyring.folder, f"its entry in the log, key {latest.log_key.key_id}", "none")
+    return f"{latest.trust.origin}: root of trust version {latest.version}, log key {latest.log_key.key_id}"
 
 
 def _database(ledger: Ledger) -> str:

@@ -60,7 +60,7 @@ def command(*arguments: str) -> int:
 def test_a_home_as_it_was_left_is_clean_and_everything_is_counted(case: Case) -> None:
     assert faults(case.home) == {}
     found = notes(case.home)
-    assert set(found) == {"database", "log", "intent", "store"}
+    assert set(found) == {"keys", "database", "log", "intent", "store"}
     assert "303 entries, 4 heads, 3 tiles, 1 runs" in found["log"]
     assert found["intent"] == "none open"
     assert f"{len(list(case.home.store.names()))} objects" in found["store"]
@@ -77,7 +77,7 @@ def test_what_a_crash_leaves_is_told_and_is_no_fault(case: Case, monkeypatch: py
     assert faults(small.home) == {}
     assert "open: 2 entries after the first 3; the next append does it first" in found["intent"]
     assert "1 drafts" in found["store"]
-    assert "1 drafts" in found["keys"]
+    assert "1 drafts" in found["drafts"]
     small.ledger.append(stages("f"))
     assert notes(small.home)["intent"] == "none open"
 
@@ -239,7 +239,7 @@ def test_the_commands_say_what_they_found_and_their_exit_codes(
     assert command("fsck", *place, "--tiles", str(tmp_path / "served")) == 0
     assert command("migrate", *place) == 0
     shown = capsys.readouterr().out
-    for part in ("database", "log", "intent", "store", "tiles"):
+    for part in ("keys", "database", "log", "intent", "store", "tiles"):
         assert f"{part:<10} ok" in shown
     assert "schema 2, nothing to do" in shown
     (tmp_path / "served" / "tile" / "0" / "000.p" / "1").write_bytes(b"x")

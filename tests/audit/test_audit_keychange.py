@@ -11,6 +11,7 @@ import pytest
 
 from audit import keychange, keyring, rootchange, signing
 from audit.errors import BadSignature, Inconsistent, KeyRefused, Tampered, Unavailable, Usage
+from audit.fsck import exit_code, fsck
 from audit.home import Home
 from audit.ledger import Ledger
 from audit.note import Checkpoint, sign_checkpoint
@@ -175,6 +176,23 @@ def test_a_change_that_was_cut_short_is_completed_by_doing_it_again(
     assert (change.receipt.seq, home.trust().version) == (4, 2)
     assert [seq for seq, _ in statements(home)] == [4]
     assert rotate(home).file.version == 3
+
+
+def test_a_revocation_that_was_cut_short_is_told_as_such_and_not_as_tampering(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unavailable("disk full", "ledger")
+
+    monkeypatch.setattr(Ledger, "append", full)
+    with pytest.raises(Unavailable):
+        revoke(home, 2)
+    monkeypatch.undo()
+    found = list(fsck(home))
+    assert exit_code(found) == 2
+    assert [(finding.part, "do it again" in finding.note) for finding in found if finding.fault] == [("keys", True)]
+    revoke(home, 2)
+    assert exit_code(list(fsck(home))) == 0
 
 
 KILLED = """
