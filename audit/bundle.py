@@ -40,7 +40,7 @@ from audit.resource import Subject
 from audit.root import parse_root
 from audit.run import SEAL, receipt_name, statement_name
 from audit.statement import core_bytes, statement_bytes
-from audit.tiles import ENTRIES, WIDTH, consistency, layout, tile_path
+from audit.tiles import ENTRIES, WIDTH, consistency, layout, pack, tile_path
 from audit.trust import TrustedLog
 from audit.trustedentry import Disclosed, TrustedEntry
 
@@ -183,13 +183,13 @@ def log_files(log: Log, size: int) -> Iterator[File]:
     yield from ((tile_name(level, index, size), log.tile(level, index)) for level, index, _ in layout(size))
     entries = log.entries()
     for index in range(-(-size // WIDTH)):
-        together = b""
+        leaves = []
         for entry in islice(entries, WIDTH):
-            together += len(entry.leaf).to_bytes(2, "big") + entry.leaf
+            leaves.append(entry.leaf)
             if entry.envelope is not None and entry.salt is not None:
                 yield envelope_name(entry.seq), entry.envelope
                 yield salt_name(entry.seq), entry.salt
-        yield tile_name(ENTRIES, index, size), together
+        yield tile_name(ENTRIES, index, size), pack(leaves)
 
 
 def log_names(size: int, heads: Iterable[int], disclosed: Iterable[int]) -> Iterator[str]:

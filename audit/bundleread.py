@@ -7,6 +7,7 @@ a tar that is written to meanwhile is noticed, and nothing needs to be extracted
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,13 +107,24 @@ class BundleLog:
 
     def heads(self) -> Iterator[tuple[int, bytes]]:
         """Every signed head, by size."""
+        return ((size, self.files.data(head_name(size), MAX_NOTE_BYTES)) for size in self._sizes)
+
+    def covering(self, seq: int) -> tuple[int, bytes]:
+        """The first head over entry `seq`, as (size, note). Inconsistent: there is none."""
+        at = bisect_right(self._sizes, seq)
+        if at == len(self._sizes):
+            raise Inconsistent("no head covers the entry", f"entry {seq}", "a head", "none")
+        return self._sizes[at], self.files.data(head_name(self._sizes[at]), MAX_NOTE_BYTES)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """The sizes of the heads that are here, rising."""
         prefix = head_name(0)[:-1]
         names = [name.removeprefix(prefix) for name in self.files.payload if name.startswith(prefix)]
         for name in names:
             if not name.isdecimal() or str(int(name)) != name:
                 raise Malformed("not the name of a head", head_name(0)[:-1] + name, "a size", ascii(name))
-        for size in sorted(int(name) for name in names):
-            yield size, self.files.data(head_name(size), MAX_NOTE_BYTES)
+        return sorted(int(name) for name in names)
 
     def find(self, core: Sha256) -> tuple[Logged, ...]:
         """The entries whose statements have this core, as far as their envelopes are here."""

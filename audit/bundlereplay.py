@@ -16,12 +16,11 @@ from audit.bundlereport import BundleReport
 from audit.bundleverify import check_bundle
 from audit.digest import digest_path
 from audit.errors import DigestMismatch, Unavailable
-from audit.receipt import receipt_bytes
+from audit.evidence import Evidence
 from audit.replay import Replayed, reexecute
 from audit.replayenv import build
 from audit.resource import Subject
 from audit.root import Anchor
-from audit.run import Run, receipt_name
 from audit.source import source_tree
 from audit.ustar import extract
 
@@ -34,32 +33,22 @@ class BundledRun:
     report: BundleReport
 
     @property
-    def run(self) -> Run:
-        """What its seal says."""
-        return self.report.known.run
+    def known(self) -> Evidence:
+        """What its log holds of it."""
+        return self.report.known
 
-    @property
-    def artifacts(self) -> tuple[Subject, ...]:
-        """Every artifact."""
-        return self.report.known.artifacts
-
-    def materialise(self, tree: Path) -> None:
-        """Afterwards the new folder `tree` holds the recorded source, and what was registered.
+    def source(self, tree: Path) -> None:
+        """Afterwards the new folder `tree` holds the recorded source.
 
         Unavailable: one of them is withheld. DigestMismatch: the bundle was written to since it was verified.
         """
-        known, withheld = self.report.known, {"source", "data"} & set(self.report.info.withheld)
-        if withheld or known.registration is None:
-            lacking = ", ".join([*sorted(withheld), *(["register"] if known.registration is None else [])])
+        withheld, sealed = {"source", "data"} & set(self.report.info.withheld), self.known.run.source_tree
+        if withheld or self.known.registration is None:  # told before an environment is built in vain
+            lacking = ", ".join([*sorted(withheld), *(["register"] if self.known.registration is None else [])])
             raise Unavailable("cannot be replayed: withheld", "bundle", "source, data and registration", lacking)
         self._extract(SOURCE, tree)
-        if (found := source_tree(tree).sha256) != self.run.source_tree:
-            raise DigestMismatch("source changed since it was verified", SOURCE, self.run.source_tree, found)
-        for subject in known.registered:
-            self.fetch(subject, tree / subject.name)
-        receipt = tree / receipt_name(self.run.forecast, "register")
-        receipt.parent.mkdir(parents=True, exist_ok=True)
-        receipt.write_bytes(receipt_bytes(known.registration))
+        if (found := source_tree(tree).sha256) != sealed:
+            raise DigestMismatch("source changed since it was verified", SOURCE, sealed, found)
 
     def fetch(self, subject: Subject, destination: Path) -> bool:
         """Whether the sealed artifact lies at `destination` now; False in a light bundle."""
@@ -105,6 +94,6 @@ def replay_bundle(
         recorded = BundledRun(files, report)
         if interpreter is None:
             locks = workdir / "locks"
-            recorded.materialise(locks)
+            recorded.source(locks)
             interpreter = (str(build(locks, workdir / "venv", python)),)
         return report, reexecute(recorded, workdir, clock, interpreter)

@@ -41,6 +41,13 @@ class View:
         """The heads that are shown, by size."""
         return ((size, note) for size, note in self.log.heads() if size in self.sizes)
 
+    def covering(self, seq: int) -> tuple[int, bytes]:
+        """The first head that is shown over entry `seq`."""
+        size, note = self.log.covering(seq)
+        while size not in self.sizes:
+            size, note = self.log.covering(size)
+        return size, note
+
     def find(self, core: Sha256) -> tuple[Logged, ...]:
         """The entries whose statements have this core, unless withheld."""
         return tuple(row for row in self.log.find(core) if row.seq in self.disclosed)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audit.note import parse_checkpoint, parse_note
-from audit.receipt import Receipt, make_receipt
+from audit.receipt import Receipt, receipt_of
 from audit.resource import Subject
 from audit.run import Run
-from audit.tiles import inclusion
 from audit.trust import TrustedLog
 from audit.truststory import RunRef
 
@@ -42,6 +40,4 @@ def evidence(log: TrustedLog, ref: RunRef) -> Evidence:
 
 def receipt(log: TrustedLog, seq: int) -> Receipt:
     """The receipt of entry `seq`: under the first head that covers it. Unavailable if it is withheld."""
-    size, note = next((size, note) for size, note in log.log.heads() if size > seq)  # the latest head, at last
-    head = parse_checkpoint(parse_note(note).text)
-    return make_receipt(log.at(seq), head, note, inclusion(log.log.tile, seq, size))
+    return receipt_of(log.log, log.keys, log.at(seq))

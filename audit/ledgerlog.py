@@ -20,7 +20,7 @@ from audit.errors import Inconsistent, Malformed, Usage
 from audit.ledgertables import AttachmentRow, EntryRow, HeadRow, RegistrationRow, SchemaRow, TileRow
 from audit.logsource import Logged
 from audit.note import Checkpoint
-from audit.receipt import Receipt, make_receipt
+from audit.receipt import Receipt, receipt_of
 from audit.trustedentry import TrustedEntry, open_entry
 from audit.trustroot import TrustRoot
 
@@ -82,6 +82,14 @@ class LedgerLog:
         rows = self._stream(select(HeadRow.size, HeadRow.note).order_by(col(HeadRow.size)))
         return ((row[0], row[1]) for row in rows)
 
+    def covering(self, seq: int) -> tuple[int, bytes]:
+        """The first head over entry `seq`, as (size, note). Inconsistent: there is none."""
+        larger = select(HeadRow.size, HeadRow.note).where(col(HeadRow.size) > seq)
+        row = self._first(larger.order_by(col(HeadRow.size)).limit(1))
+        if row is None:
+            raise Inconsistent("no head covers the entry", f"entry {seq}", "a checkpoint", "none")
+        return row[0], row[1]
+
     def find(self, core: Sha256) -> tuple[Logged, ...]:
         """The entries whose statements have this core, by number: one, unless one before it is void."""
         rows = self._all(select(*_LOGGED).where(col(EntryRow.core_sha256) == core).order_by(col(EntryRow.seq)))
@@ -128,12 +136,7 @@ class LedgerLog:
 
     def receipt_of(self, entry: TrustedEntry) -> Receipt:
         """The receipt of an entry of this log that was opened already. Errors as `receipt`."""
-        covering = select(HeadRow.size, HeadRow.note).where(col(HeadRow.size) > entry.seq)
-        row = self._first(covering.order_by(col(HeadRow.size)).limit(1))
-        if row is None:
-            raise Inconsistent("no head covers the entry", f"entry {entry.seq}", "a checkpoint", "none")
-        head = self.keys.open_head(row[1], f"checkpoint of size {row[0]}", void=True)
-        return make_receipt(entry, head, row[1], self.inclusion(entry.seq, head.size))
+        return receipt_of(self, self.keys, entry)
 
     def inclusion(self, seq: int, size: int) -> tuple[bytes, ...]:
         """The proof that entry `seq` is in the tree of `size` entries. Usage unless 0 <= seq < size <= all."""

@@ -39,6 +39,9 @@ class Log(Protocol):
     def heads(self) -> Iterator[tuple[int, bytes]]:
         """Every signed head that is kept, as (size, note), by size; the last is the latest."""
 
+    def covering(self, seq: int) -> tuple[int, bytes]:
+        """The first head that is kept over entry `seq`, as (size, note). Inconsistent: there is none."""
+
     def find(self, core: Sha256) -> tuple[Logged, ...]:
         """The entries whose statements have this core, by number: none if withheld; several if one is void."""
 

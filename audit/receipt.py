@@ -15,9 +15,11 @@ from audit import merkle, model
 from audit.digest import Sha256
 from audit.errors import BadProof, Inconsistent
 from audit.kinds import Registration, registration_of
+from audit.logsource import Log
 from audit.merkle import Hash
 from audit.model import Count, Frozen, Text
 from audit.note import Checkpoint
+from audit.tiles import inclusion
 from audit.trustedentry import TrustedEntry
 from audit.trustroot import TrustRoot
 
@@ -62,6 +64,13 @@ def make_receipt(entry: TrustedEntry, head: Checkpoint, note: bytes, inclusion: 
         inclusion=tuple(node.hex() for node in inclusion),
         registration=registration_of(told.statement, f"entry {entry.seq}") if entry.record.kind == "register" else None,
     )
+
+
+def receipt_of(log: Log, keys: TrustRoot, entry: TrustedEntry) -> Receipt:
+    """The receipt of an entry of `log`, under the first head that covers it. Errors as `make_receipt`; Tampered."""
+    size, note = log.covering(entry.seq)
+    head = keys.open_head(note, f"checkpoint of size {size}", void=True)
+    return make_receipt(entry, head, note, inclusion(log.tile, entry.seq, head.size))
 
 
 def receipt_bytes(receipt: Receipt) -> bytes:

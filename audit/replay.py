@@ -25,9 +25,11 @@ from audit.canonical import decode
 from audit.digest import digest_path
 from audit.environment import LOCK, metadata
 from audit.errors import Malformed, Unavailable
+from audit.evidence import Evidence
+from audit.receipt import receipt_bytes
 from audit.replayenv import require_lock
 from audit.resource import Subject
-from audit.run import Run
+from audit.run import receipt_name
 from audit.statement import Detail, Verdict, VerdictStatement
 from audit.workspace import extra_files
 
@@ -44,15 +46,11 @@ class Recorded(Protocol):
     """A sealed run and where to get what it was made from: from the store, or from a bundle. All of it verified."""
 
     @property
-    def run(self) -> Run:
-        """What its seal says."""
+    def known(self) -> Evidence:
+        """What the log holds of it."""
 
-    @property
-    def artifacts(self) -> tuple[Subject, ...]:
-        """Every artifact, the registered specification's among them."""
-
-    def materialise(self, tree: Path) -> None:
-        """Afterwards the new folder `tree` holds the recorded source, the registered specification and its receipt."""
+    def source(self, tree: Path) -> None:
+        """Afterwards the new folder `tree` holds the recorded source."""
 
     def fetch(self, subject: Subject, destination: Path) -> bool:
         """Whether the sealed artifact now lies at `destination`; False if only its digest was recorded here."""
@@ -97,20 +95,33 @@ def reexecute(recorded: Recorded, workdir: Path, clock: Callable[[], str], inter
     """
     started = clock()
     bench = _Bench(workdir, tuple(interpreter), offline())
-    recorded.materialise(bench.tree)
+    _materialise(recorded, bench.tree)
     require_lock(bench.tree / LOCK, interpreter)
-    done = bench.run("stages.replay", recorded.run.forecast, stdout=_STDERR)
+    done = bench.run("stages.replay", recorded.known.run.forecast, stdout=_STDERR)
     if done.returncode:
         raise Unavailable("the replay did not finish", "stages.replay", "exit code 0", done.returncode)
     verdict, details = _compare(recorded, bench)
     found = Verdict(
         verdict=verdict,
-        forecast=recorded.run.forecast,
-        run=recorded.run.id,
+        forecast=recorded.known.run.forecast,
+        run=recorded.known.run.id,
         details=details,
         metadata=metadata(started, clock()),
     )
-    return Replayed(VerdictStatement(subject=recorded.artifacts, predicate=found), bool(bench.prefix))
+    return Replayed(VerdictStatement(subject=recorded.known.artifacts, predicate=found), bool(bench.prefix))
+
+
+def _materialise(recorded: Recorded, tree: Path) -> None:
+    """Afterwards the new folder `tree` holds the recorded source, the registered specification and its receipt."""
+    known = recorded.known
+    recorded.source(tree)
+    if known.registration is None:
+        raise Unavailable("no registration", known.run.registration)
+    for subject in known.registered:
+        recorded.fetch(subject, tree / subject.name)
+    receipt = tree / receipt_name(known.run.forecast, "register")
+    receipt.parent.mkdir(parents=True, exist_ok=True)
+    receipt.write_bytes(receipt_bytes(known.registration))
 
 
 def offline() -> tuple[str, ...]:
@@ -171,14 +182,14 @@ class _Bench:
 def _compare(recorded: Recorded, bench: _Bench) -> tuple[VerdictName, tuple[Detail, ...]]:
     """The verdict on what lies in the tree, with every artifact's sealed and found digest."""
     details, tolerable = [], True
-    for subject in recorded.artifacts:
+    for subject in recorded.known.artifacts:
         found = _found(bench.tree / subject.name)
         if found != subject.sha256:
             deviation = None if found == ABSENT else _deviation(subject, recorded, bench)
             tolerable &= deviation is not None and deviation.max_rel <= TOLERANCE
             found += f" {deviation}" if deviation else ""
         details.append(Detail(name=subject.name, expected=subject.sha256, found=found))
-    for name in extra_files(bench.tree, recorded.run, recorded.artifacts):
+    for name in extra_files(bench.tree, recorded.known.run, recorded.known.artifacts):
         tolerable = False
         details.append(Detail(name=name, expected=ABSENT, found=_found(bench.tree / name)))
     if all(detail.expected == detail.found for detail in details):

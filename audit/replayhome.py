@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.errors import Unavailable
 from audit.evidence import Evidence
 from audit.ledger import Ledger, Pending
-from audit.receipt import Receipt, receipt_bytes
+from audit.receipt import Receipt
 from audit.replay import Replayed, reexecute
 from audit.resource import Subject
-from audit.run import Run, receipt_name
+from audit.run import Run
 from audit.statement import Verdict
 from audit.store import Store
 from audit.verify import verify
@@ -64,26 +63,9 @@ class StoredRun:
     known: Evidence
     store: Store
 
-    @property
-    def run(self) -> Run:
-        """What its seal says."""
-        return self.known.run
-
-    @property
-    def artifacts(self) -> tuple[Subject, ...]:
-        """Every artifact."""
-        return self.known.artifacts
-
-    def materialise(self, tree: Path) -> None:
-        """Afterwards the new folder `tree` holds the recorded source, and what was registered."""
-        self.store.get_source_tree(self.run.source_tree, tree, self.run.executables)
-        for subject in self.known.registered:
-            self.fetch(subject, tree / subject.name)
-        if self.known.registration is None:  # at home nothing is withheld
-            raise Unavailable("no registration", self.run.registration)
-        receipt = tree / receipt_name(self.run.forecast, "register")
-        receipt.parent.mkdir(parents=True, exist_ok=True)
-        receipt.write_bytes(receipt_bytes(self.known.registration))
+    def source(self, tree: Path) -> None:
+        """Afterwards the new folder `tree` holds the recorded source."""
+        self.store.get_source_tree(self.known.run.source_tree, tree, self.known.run.executables)
 
     def fetch(self, subject: Subject, destination: Path) -> bool:
         """The sealed artifact lies at `destination` afterwards: True."""

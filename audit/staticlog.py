@@ -24,8 +24,7 @@ from audit.tiles import ENTRIES, WIDTH, tile_path
 from audit.trustroot import TrustRoot
 
 CHECKPOINT = "checkpoint"
-_LENGTH_BYTES = 2
-_MAX_BUNDLE_BYTES = WIDTH * (2**16 + _LENGTH_BYTES)
+_MAX_BUNDLE_BYTES = WIDTH * (2**16 + tiles.LENGTH_BYTES)
 
 
 class Source(Protocol):
@@ -104,7 +103,7 @@ def _bundles(log: Source, size: int, start: int) -> Iterator[tuple[int, bytes, i
         tile = log.tile(0, index)[: min(WIDTH, size - index * WIDTH) * HASH_BYTES]
         if hashes != tile:
             raise DigestMismatch("entries differ from their tile", f"tile 0/{index}", tile, hashes)
-        yield index, b"".join(len(leaf).to_bytes(_LENGTH_BYTES, "big") + leaf for leaf in leaves), len(leaves)
+        yield index, tiles.pack(leaves), len(leaves)
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -11,7 +11,7 @@ from is not verified: a tile is only as good as the signed root that its hashes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from audit import merkle
 from audit.errors import Malformed, Usage
@@ -19,6 +19,7 @@ from audit.merkle import HASH_BYTES, Hash
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
+LENGTH_BYTES = 2  # before each leaf in a bundle of entries
 ENTRIES = "entries"  # in place of a level: the bundles of entries
 Emit = Callable[[int, int, bytes], None]  # level, index, hashes joined
 ReadTile = Callable[[int, int], bytes]  # level, index
@@ -134,6 +135,11 @@ def tile_path(level: int | str, index: int, width: int = WIDTH) -> str:
     groups = [f"{int(group):03d}" for group in groups]
     name = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
     return f"tile/{level}/{name}" + (f".p/{width}" if width < WIDTH else "")
+
+
+def pack(leaves: Iterable[bytes]) -> bytes:
+    """A bundle of entries: each leaf after its length, 2 bytes big-endian."""
+    return b"".join(len(leaf).to_bytes(LENGTH_BYTES, "big") + leaf for leaf in leaves)
 
 
 def split(tile: bytes) -> list[Hash]:

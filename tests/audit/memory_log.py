@@ -86,6 +86,9 @@ class MemoryLog:
     def heads(self) -> Iterator[tuple[int, bytes]]:
         yield from self.notes
 
+    def covering(self, seq: int) -> tuple[int, bytes]:
+        return next((size, note) for size, note in self.notes if size > seq)
+
     def find(self, core: Sha256) -> tuple[Logged, ...]:
         return tuple(self.rows[seq] for seq in self.cores.get(core, ()))
 
