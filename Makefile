@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro test env lock lint golden golden-variations golden-emulated fuzz bench clean
+.PHONY: repro test env lock lint golden golden-variations golden-emulated fuzz bench bench-regimes clean
 
 repro: env
 	@dvc repro
@@ -43,6 +43,7 @@ lint: env
 	ruff check .
 	ruff format --check .
 	mypy
+	python -m registry regimes check
 
 golden: env
 	python -m golden check
@@ -61,6 +62,10 @@ fuzz: env
 
 bench: env
 	python -m stages.bench
+
+# Change-points, breaks and calibration; reads ../shared/data where it is there, and artifacts of the last run.
+bench-regimes: env
+	python -m stages.bench_regimes
 
 clean:
 	rm -rf $(VENV) artifacts .noptik

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from audit.digest import Sha256
@@ -35,15 +36,20 @@ def register_spec(
     internal: InternalParameters,
     builder: Builder,
     metadata: Metadata,
+    beside: Sequence[tuple[Path, str]] = (),
 ) -> Receipt:
     """Afterwards the file `specification` is in the store and, as artifact `name`, in the log; its receipt.
 
+    So are the files `beside`, each with its artifact's name: inputs that no later stage makes and that the source
+    does not hold. They go wherever the specification goes: into every bundle of its runs, and into every replay.
+
     The receipt's `registration.number` is n for the n-th distinct specification of the same data. The holdout
     is committed to by its digest, a dependency of the statement. Registering again gives the first receipt,
-    byte for byte, whatever the builder or metadata. Inconsistent: registered before with another holdout.
-    Otherwise errors as `Ledger.register` and `Store.put`.
+    byte for byte, whatever the builder or metadata. Inconsistent: registered before with another holdout, or with
+    other files beside it. Otherwise errors as `Ledger.register` and `Store.put`.
     """
     digest = store.put(specification)
+    others = [Subject.of(other, store.put(path)) for path, other in beside]
 
     def statement(number: int) -> Statement:
         inputs = ((DATA, data_sha256), (HOLDOUT, holdout_sha256))
@@ -61,12 +67,17 @@ def register_spec(
         )
         run_details = RunDetails(builder=builder, metadata=metadata)
         provenance = Provenance(build_definition=build, run_details=run_details)
-        return Statement(subject=(Subject.of(name, digest),), predicate=provenance)
+        return Statement(subject=(Subject.of(name, digest), *others), predicate=provenance)
 
     receipt = ledger.register(data_sha256, digest.sha256, statement)
     with ledger.reading() as log:
         entry = open_entry(next(log.entries(receipt.seq)), ledger.keys)
-    committed = input_of(entry.require().statement, HOLDOUT)
+    logged = entry.require().statement
+    committed = input_of(logged, HOLDOUT)
     if committed != holdout_sha256:
         raise Inconsistent("registered with another holdout", f"entry {receipt.seq}", committed, holdout_sha256)
+    stated = {subject.name: subject.sha256 for subject in logged.subject if subject.name != name}
+    given = {subject.name: subject.sha256 for subject in others}
+    if stated != given:
+        raise Inconsistent("registered with other files beside it", f"entry {receipt.seq}", stated, given)
     return receipt

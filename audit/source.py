@@ -1,16 +1,18 @@
-"""The source tree: the tracked files of the project, byte for byte as they lie in the working tree.
+r"""The source tree: the tracked files of the project, byte for byte as they lie in the working tree.
 
 Glossary
 --------
 source tree  what a replay runs: code, declarations, data and lock file; never what a run writes (artifacts,
-             caches, the ledger, and DVC's own `dvc.lock`, which changes while the stages run).
+             caches, the ledger, and DVC's own `dvc.lock`, which changes while the stages run), and never what
+             lies under `registry/private/`, tracked or not: one client's events are nothing of another's, so a
+             run that used some has them among its own artifacts.
 dirty        the tree is not what the named commit holds: a tracked file differs from HEAD or is gone, or
              a file that git neither tracks nor ignores lies inside a package, where Python could import it.
 
 Digest: the dirHash convention over the listed files, `sha256sum | sha256sum` in the order of the names'
 bytes:
 
-    git ls-files -z | grep -zvx dvc.lock | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+    git ls-files -z | grep -zvE '^(dvc\.lock$|registry/private/)' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 
 File names may be wider than an artifact's: any printable UTF-8 except backslash, which coreutils would
 escape.
@@ -32,9 +34,10 @@ from audit.errors import Malformed, Unavailable
 
 MAX_PATH_BYTES = 4096
 NOT_SOURCE = frozenset({"dvc.lock"})  # rewritten by DVC after every stage: the result of a run, not its cause
+PRIVATE = "registry/private"  # a folder for each client's own events
 _NOT_SOURCE_DIRS = frozenset(
     {".venv", ".noptik", "artifacts", ".git", "__pycache__", ".dvc/cache", ".dvc/tmp", ".mypy_cache"}
-    | {".ruff_cache", ".pytest_cache", ".hypothesis"}
+    | {".ruff_cache", ".pytest_cache", ".hypothesis", PRIVATE}
 )
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 
@@ -77,7 +80,7 @@ def source_tree(root: Path) -> SourceTree:
     """
     tracked = _Git(root).tracked() if (root / ".git").exists() else None
     paths = _walked(root) if tracked is None else tracked.paths
-    kept = sorted((path for path in paths if path not in NOT_SOURCE), key=str.encode)
+    kept = sorted(filter(_is_source, paths), key=str.encode)
     files = tuple(_source_file(root, path) for path in kept)
     digest = sha256(listing((file.path, file.sha256) for file in files))
     if tracked is None:
@@ -204,6 +207,8 @@ class _Git:
 
 
 def _is_dirt(code: str, path: str, packages: set[str]) -> bool:
-    if code == "??":
-        return path.split("/")[0] in packages
-    return path not in NOT_SOURCE
+    return _is_source(path) and (code != "??" or path.split("/")[0] in packages)
+
+
+def _is_source(path: str) -> bool:
+    return path not in NOT_SOURCE and not path.startswith(f"{PRIVATE}/")

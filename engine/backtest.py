@@ -24,6 +24,7 @@ from engine.diagnostics import diagnose
 from engine.fit import Sampler
 from engine.levels import interval_probabilities, probability_name
 from engine.prng import stream
+from engine.reaction import Reaction, none
 from engine.spec import Spec
 from engine.table import Panel
 
@@ -33,9 +34,10 @@ class Window(NamedTuple):
 
     origin: int  # periods known
     quantiles: np.ndarray  # (P, H, G), in the KPI's unit
+    point: np.ndarray  # (H, G) the declared point forecast, in the KPI's unit
     pit: np.ndarray  # (H, G) share of draws below the outcome
     scale: tuple[float, ...]  # (G,) mean outcome before the origin
-    one_step_mean: np.ndarray  # (S, G) for the periods up to the next origin, on the model's scale
+    one_step_mean: np.ndarray  # (S, G) on the model's scale
     one_step_sd: np.ndarray  # (S, G)
     outcome: np.ndarray  # (S, G) as it came, on the model's scale
     rhat: float
@@ -45,44 +47,49 @@ class Window(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _programs() -> dict[Spec, Sampler]:
-    """The compiled sampler of the specification this process works on."""
+def _programs() -> dict[tuple[Spec, int, int], Sampler]:
+    """The compiled samplers of the specification this process works on, by the number of terms a break asks for."""
     return {}
 
 
 def _sampler(spec: Spec, design: Design) -> Sampler:
     programs = _programs()
-    if spec not in programs:
-        programs.clear()
-        programs[spec] = Sampler(spec.model, spec.inference, spec.backtest.warmup, spec.backtest.draws, design)
-    return programs[spec]
+    key = (spec, design.shift.shape[1], design.metric.shape[1])
+    if key not in programs:
+        if any(known[0] != spec for known in programs):
+            programs.clear()
+        programs[key] = Sampler(spec.model, spec.inference, spec.backtest.warmup, spec.backtest.draws, design)
+    return programs[key]
 
 
-def run_window(spec: Spec, panel: Panel, origin: int, until: int) -> Window:
+def run_window(spec: Spec, panel: Panel, origin: int, asked: Reaction | None = None) -> Window:
     """One chain fitted to the first `origin` periods, and its forecasts against what came.
 
-    until: the next origin (or the number of periods), up to which one-step predictions are made.
+    asked: what the verdict known at `origin` asks of the fit, default nothing.
     """
-    design, scales = designs.build(panel, spec, origin)
+    asked = asked or none(origin, spec.backtest.horizon)
+    design, scales = designs.build(panel, spec, origin, asked)
     chain = _sampler(spec, design).chain(design, stream(spec.seed, "backtest", origin))
     draws = type(chain.parameters)(*(jnp.asarray(value) for value in chain.parameters))
-    paths = forecast.paths(spec, draws, design, scales, origin, stream(spec.seed, "backtest-paths", origin))
+    key = stream(spec.seed, "backtest-paths", origin)
+    paths = forecast.paths(spec, draws, design, scales, origin, key, asked.widening)
     horizons = min(spec.backtest.horizon, len(panel.periods) - origin)
     probabilities = interval_probabilities(spec.calibrate.levels)
     outcome = _model_scale(spec, panel, scales)
-    hindsight = designs.build_hindsight(panel, spec, origin)
+    hindsight = designs.build_hindsight(panel, spec, origin, asked)
     span = np.zeros(design.y.shape)
     span[: len(outcome)] = outcome
-    step = forecast.one_step(draws, hindsight, jnp.asarray(span))
+    step = forecast.one_step(spec.model, draws, hindsight, jnp.asarray(span))
     verdict = {gate.name: gate.value for gate in diagnose([chain], spec.inference).gates}
     return Window(
         origin=origin,
         quantiles=np.asarray(forecast.quantiles(paths, probabilities))[:, :horizons],
+        point=np.asarray(forecast.point(paths, spec.point))[:horizons],
         pit=scores.pit(panel.kpi[origin : origin + horizons], np.asarray(paths)[:, :horizons]),
         scale=scales.kpi,
-        one_step_mean=np.asarray(step.mean)[origin:until],
-        one_step_sd=np.asarray(step.sd)[origin:until],
-        outcome=outcome[origin:until],
+        one_step_mean=np.asarray(step.mean)[origin : len(panel.periods)],
+        one_step_sd=np.asarray(step.sd)[origin : len(panel.periods)],
+        outcome=outcome[origin:],
         rhat=verdict["rhat"],
         ess_bulk=verdict["ess_bulk"],
         divergences=int(verdict["divergences"]),
@@ -119,6 +126,7 @@ def forecasts_table(spec: Spec, panel: Panel, windows: Sequence[Window]) -> pa.T
                     float(still[h, g]),
                     window.scale[g],
                     float(window.pit[h, g]),
+                    float(window.point[h, g]),
                     *(float(q) for q in window.quantiles[:, h, g]),
                 )
                 for values, value in zip(rows.values(), row, strict=True):
@@ -138,22 +146,25 @@ _FORECAST_FIELDS: dict[str, pa.DataType] = {
     "last_value": pa.float64(),
     "scale": pa.float64(),
     "pit": pa.float64(),
+    "point": pa.float64(),
 }
 
 
 def one_step_table(panel: Panel, windows: Sequence[Window]) -> pa.Table:
-    """One row a (period, location) from the first origin on: standardised one-step residuals."""
-    rows: dict[str, list[object]] = {name: [] for name in ("period", "location", "mean", "sd", "outcome", "residual")}
+    """One row a (origin, period, location): standardised one-step residuals of every period after each origin."""
+    rows: dict[str, list[object]] = {
+        name: [] for name in ("origin", "period", "location", "mean", "sd", "outcome", "residual")
+    }
     for window in windows:
         for s in range(window.outcome.shape[0]):
             for g, location in enumerate(panel.locations):
                 mean, sd = float(window.one_step_mean[s, g]), float(window.one_step_sd[s, g])
                 outcome = float(window.outcome[s, g])
                 residual = (outcome - mean) / sd
-                row = (panel.periods[window.origin + s], location, mean, sd, outcome, residual)
+                row = (window.origin, panel.periods[window.origin + s], location, mean, sd, outcome, residual)
                 for values, value in zip(rows.values(), row, strict=True):
                     values.append(value)
-    kinds = [pa.date32(), pa.string(), *[pa.float64()] * 4]
+    kinds = [pa.int64(), pa.date32(), pa.string(), *[pa.float64()] * 4]
     return pa.table(rows, schema=pa.schema(list(zip(rows, kinds, strict=True))))
 
 

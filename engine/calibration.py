@@ -1,41 +1,30 @@
 """What past forecasts were worth: conformal adjustments of interval bounds, learned from backtest windows.
 
-Scores are pooled over locations after division by each location's mean outcome before its window's origin, and kept
-apart by horizon. Their weights come from age and from the moments of media spend before each origin: spend is not
-what is scored, so the weights are fixed before a score is seen, as the bound of `engine.conformal` asks.
+Scores are divided by their location's mean outcome before their window's origin, and kept apart by horizon and by
+group: all locations together, or each alone (Mondrian: Vovk, Gammerman & Shafer 2005, Algorithmic Learning in a Random
+World, section 4.5). Weights come from age and from the moments of what was spent before each origin: spend is not what
+is scored, so the weights are fixed before a score is seen, as the bound of `engine.conformal` asks. A specification may
+choose moments of the outcome itself; then nothing but measured coverage speaks for the intervals.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from engine import conformal
+from engine import cases as past_cases
+from engine import conformal, conformal_online, conformal_weights
+from engine.cases import Cases
+from engine.conformal_online import Track
 from engine.errors import CalibrationError
-from engine.levels import bounds as interval_bounds
-from engine.levels import interval_probabilities, probability_name
-from engine.spec import Calibrate, Spec
+from engine.levels import interval_probabilities
+from engine.spec import Spec
 from engine.table import Panel
 
-Forecaster = Literal["noptik", "seasonal_naive", "last_value"]
-FORECASTERS: tuple[Forecaster, ...] = ("noptik", "seasonal_naive", "last_value")
-
-
-class Cases(NamedTuple):
-    """Past forecasts and outcomes of one forecaster, n of them; bounds as (level, n), in the KPI's unit."""
-
-    origin: np.ndarray  # (n,) int
-    horizon: np.ndarray  # (n,) int
-    location: tuple[str, ...]  # (n,)
-    outcome: np.ndarray  # (n,)
-    scale: np.ndarray  # (n,)
-    median: np.ndarray  # (n,)
-    lower: np.ndarray  # (level, n)
-    upper: np.ndarray  # (level, n)
+POOLED = ""  # the location of an adjustment that serves all
 
 
 class Bounds(NamedTuple):
@@ -51,92 +40,113 @@ class Adjustment(NamedTuple):
 
     horizon: int
     level: float
-    q: float  # infinite where the scores cannot support the level
-    scores: int
-    effective: float  # effective sample size of the weights; 0 without scores
+    q: float  # infinite where the scores cannot support the level, or the method asks for the whole line
+    scores: int  # known outcomes of that horizon and group
+    effective: float  # effective sample size of their weights; 0 without scores
+    location: str  # POOLED where all locations share it
 
 
-def cases(table: pa.Table, forecaster: Forecaster, levels: Sequence[float]) -> Cases:
-    """The cases in a backtest table; a naive forecaster's bounds are its point forecast."""
+class History(NamedTuple):
+    """Adjustments as of some origins, each from outcomes known at it alone."""
 
-    def column(name: str) -> np.ndarray:
-        return table.column(name).to_numpy(zero_copy_only=False)
-
-    def bound(level: float, side: int) -> np.ndarray:
-        return column(forecaster if forecaster != "noptik" else "q" + probability_name(interval_bounds(level)[side]))
-
-    return Cases(
-        origin=column("origin"),
-        horizon=column("horizon"),
-        location=tuple(table.column("location").to_pylist()),
-        outcome=column("outcome"),
-        scale=column("scale"),
-        median=column("q0.5") if forecaster == "noptik" else column(forecaster),
-        lower=np.stack([bound(level, 0) for level in levels]),
-        upper=np.stack([bound(level, 1) for level in levels]),
-    )
+    adjustments: dict[int, tuple[Adjustment, ...]]
+    supported: frozenset[int]  # origins where the scores known support every horizon, level and group
 
 
-def moments(spec: Spec, panel: Panel, origin: int) -> np.ndarray:
-    """The spending regime before `origin`: (3,), of total scaled spend over the moment window.
+def moments(spec: Spec, panel: Panel, origin: int, place: int | None) -> np.ndarray:
+    """The regime before `origin` of the location at index `place`, or of all together: (k,).
 
-    Constant spend has no log sd: its regime is told by the mean alone, (mean, 0, 0).
+    That is of total spend or outcome over the moment window, scaled by its mean so far; k = 3, or 0 where the
+    specification asks for no moments. A constant total has no log sd: its regime is its mean alone, (mean, 0, 0).
     """
+    if spec.calibrate.moments == "none":
+        return np.zeros(0)
+    values = panel.media if spec.calibrate.moments == "media" else panel.kpi[:, :, None]
+    own = values if place is None else values[:, place : place + 1]
     first = max(origin - spec.calibrate.moment_window, 0)
-    totals = [math.fsum(panel.media[t].ravel().tolist()) for t in range(origin)]
+    totals = [math.fsum(own[t].ravel().tolist()) for t in range(origin)]
     scale = math.fsum(totals) / len(totals) or 1.0
     window = np.asarray([total / scale for total in totals[first:]])
     if window.min() == window.max():
         return np.asarray([window[0], 0.0, 0.0])
-    return conformal.regime_moments(window)
+    return conformal_weights.regime_moments(window)
 
 
-def adjustments(spec: Spec, panel: Panel, past: Cases, origin: int) -> tuple[Adjustment, ...]:
-    """One adjustment a (horizon, level) for a forecast from `origin`, from outcomes known at `origin` alone."""
-    calibrate = spec.calibrate
-    seen = {int(o): moments(spec, panel, int(o)) for o in sorted(set(past.origin.tolist())) if o < origin}
-    current = moments(spec, panel, origin)
-    found: list[Adjustment] = []
-    for horizon in range(1, spec.backtest.horizon + 1):
-        (rows,) = np.nonzero((past.horizon == horizon) & (past.origin + horizon <= origin))
-        scaled = [
-            conformal.conformity(past.outcome[rows], low[rows], high[rows]) / past.scale[rows]
-            for low, high in zip(past.lower, past.upper, strict=True)
-        ]
-        weights = _weights(calibrate, past, rows, horizon, origin, seen, current)
-        effective = conformal.effective_size(weights) if rows.size else 0.0
-        for level, score in zip(calibrate.levels, scaled, strict=True):
-            q = conformal.quantile(score, weights, level)
-            found.append(Adjustment(horizon, level, q, int(rows.size), effective))
-    return tuple(found)
+def history(spec: Spec, panel: Panel, past: Cases, origins: Sequence[int]) -> History:
+    """One adjustment a (group, horizon, level) for forecasts from each of `origins`.
+
+    The adaptive methods follow the misses of the forecasts in `past`, as each would have been calibrated at its own
+    origin; nothing that was not known at an origin has a part in its adjustments.
+    """
+    steps = tuple(sorted({*past.origin.tolist(), *origins}))
+    found: dict[int, list[Adjustment]] = {origin: [] for origin in sorted(origins)}
+    unsupported: set[int] = set()
+    for name, place in _groups(spec):
+        regimes = np.stack([moments(spec, panel, origin, place) for origin in steps])
+        mine = np.asarray([place is None or each == name for each in past.location])
+        for horizon in range(1, spec.backtest.horizon + 1):
+            (rows,) = np.nonzero(mine & (past.horizon == horizon))
+            for row in _tracks(spec, past_cases.select(past, rows), horizon, steps, regimes):
+                for origin, adjustments in found.items():
+                    t = steps.index(origin)
+                    q, effective = row.track.q[t].item(), row.effective[t].item()
+                    adjustments.append(Adjustment(horizon, row.level, q, row.known[t].item(), effective, name))
+                    if math.isinf(row.track.split[t]):
+                        unsupported.add(origin)
+    whole = {origin: tuple(adjustments) for origin, adjustments in found.items()}
+    return History(whole, frozenset(whole) - unsupported)
 
 
-def _weights(
-    calibrate: Calibrate, past: Cases, rows: np.ndarray, horizon: int, origin: int,
-    seen: dict[int, np.ndarray], current: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    if rows.size == 0:
-        return np.zeros(0)
-    age = np.asarray([float(origin - horizon - o) for o in past.origin[rows].tolist()])
-    regimes = np.stack([seen[o] for o in past.origin[rows].tolist()])
-    return conformal.weights(age, regimes, current, calibrate.decay, calibrate.bandwidth, calibrate.ess_floor)
+class _Row(NamedTuple):
+    """What becomes of one level of one horizon and group over the steps."""
+
+    level: float
+    track: Track
+    known: np.ndarray  # (step,) scores
+    effective: np.ndarray  # (step,) sample size
+
+
+def _groups(spec: Spec) -> tuple[tuple[str, int | None], ...]:
+    if spec.calibrate.groups == "pooled":
+        return ((POOLED, None),)
+    return tuple((name, place) for place, name in enumerate(spec.data.locations))
+
+
+def _tracks(spec: Spec, past: Cases, horizon: int, steps: tuple[int, ...], regimes: np.ndarray) -> Iterator[_Row]:
+    declared, at = spec.calibrate, np.asarray(steps)
+    made, known_from = np.searchsorted(at, past.origin), np.searchsorted(at, past.origin + horizon)
+    known = np.arange(len(steps))[:, None] >= known_from  # (step, n)
+    age = (at[:, None] - horizon - past.origin).astype(np.float64)
+    for k, level in enumerate(declared.levels):
+        support = max(declared.support, conformal_weights.needed_support(level))
+        weights = conformal_weights.weights(
+            age, known, regimes[made], regimes, declared.decay, declared.bandwidth, support
+        )
+        scores = conformal.conformity(past.outcome, past.lower[k], past.upper[k]) / past.scale
+        track = conformal_online.track(declared.method, level, scores, weights, made, known_from)
+        yield _Row(level, track, np.count_nonzero(known, axis=1), conformal_weights.effective_sizes(weights))
 
 
 def apply(
-    bounds: Bounds, scale: np.ndarray, horizon: np.ndarray, moved: Sequence[Adjustment], levels: tuple[float, ...]
-) -> Bounds:
-    """Bounds moved out by the adjustment of each case's horizon times its scale (n,).
+    bounds: Bounds, location: Sequence[str], scale: np.ndarray, horizon: np.ndarray, moved: Sequence[Adjustment],
+    levels: tuple[float, ...],
+) -> Bounds:  # fmt: skip
+    """Bounds moved out by the adjustment of each case's location and horizon times its scale; each given is (n,).
 
-    Levels stay nested and hold the median, which is never moved. Raises CalibrationError where a (horizon, level)
-    has no adjustment.
+    Levels stay nested and hold the median, which is never moved. Raises CalibrationError where a (location, horizon,
+    level) has no adjustment.
     """
-    q = {(a.horizon, a.level): a.q for a in moved}
-    missing = sorted({(h, level) for h in horizon.tolist() for level in levels} - set(q))
+    q = {(a.location, a.horizon, a.level): a.q for a in moved}
+    groups = {a.location for a in moved}
+    places = [(POOLED if groups == {POOLED} else name, h) for name, h in zip(location, horizon.tolist(), strict=True)]
+    missing = sorted({(*place, level) for place in places for level in levels} - set(q))
     if missing:
-        raise CalibrationError(f"adjustments: expected one for each horizon and level, found none for {missing[0]}")
+        raise CalibrationError(
+            f"adjustments: expected one for each location, horizon and level, found none for {missing[0]}"
+        )
     lows, highs = [], []
     for k, level in enumerate(levels):
-        shift = np.asarray([q[h, level] for h in horizon.tolist()]) * scale
+        shift = np.asarray([q[*place, level] for place in places]) * scale
         low, high = conformal.adjust(bounds.lower[k], bounds.upper[k], shift)
         lows.append(low)
         highs.append(high)
@@ -148,44 +158,20 @@ def apply(
 
 def calibrated(spec: Spec, panel: Panel, past: Cases, origins: Sequence[int]) -> Cases:
     """The cases of `origins`, each calibrated by what was known at its own origin and nothing later."""
+    as_of = history(spec, panel, past, origins).adjustments
     parts = []
     for origin in origins:
-        rows = np.nonzero(past.origin == origin)[0]
-        moved = adjustments(spec, panel, past, origin)
-        raw = Bounds(past.median[rows], past.lower[:, rows], past.upper[:, rows])
-        after = apply(raw, past.scale[rows], past.horizon[rows], moved, spec.calibrate.levels)
-        parts.append(select(past, rows)._replace(lower=after.lower, upper=after.upper))
-    return _joined(parts)
-
-
-def select(past: Cases, rows: np.ndarray) -> Cases:
-    """The cases at `rows` (indices)."""
-    return Cases(
-        past.origin[rows], past.horizon[rows], tuple(past.location[int(i)] for i in rows), past.outcome[rows],
-        past.scale[rows], past.median[rows], past.lower[:, rows], past.upper[:, rows],
-    )  # fmt: skip
-
-
-def _joined(parts: Sequence[Cases]) -> Cases:
-    def end_to_end(name: str, axis: int = 0) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in parts], axis=axis)
-
-    return Cases(
-        origin=end_to_end("origin"),
-        horizon=end_to_end("horizon"),
-        location=tuple(name for part in parts for name in part.location),
-        outcome=end_to_end("outcome"),
-        scale=end_to_end("scale"),
-        median=end_to_end("median"),
-        lower=end_to_end("lower", axis=1),
-        upper=end_to_end("upper", axis=1),
-    )
+        mine = past_cases.select(past, np.nonzero(past.origin == origin)[0])
+        raw = Bounds(mine.median, mine.lower, mine.upper)
+        after = apply(raw, mine.location, mine.scale, mine.horizon, as_of[origin], spec.calibrate.levels)
+        parts.append(mine._replace(lower=after.lower, upper=after.upper))
+    return past_cases.joined(parts)
 
 
 def supported(spec: Spec, panel: Panel, past: Cases) -> tuple[int, ...]:
-    """Origins whose forecasts can be calibrated at every horizon and level: all adjustments finite."""
-    return tuple(
-        origin
-        for origin in sorted(set(past.origin.tolist()))
-        if all(math.isfinite(a.q) for a in adjustments(spec, panel, past, origin))
-    )
+    """Origins, ascending, whose forecasts could be calibrated at every horizon, level and group.
+
+    Whether scores suffice is decided by their number and weights: that an adaptive method then asked for an interval
+    without end drops no origin.
+    """
+    return tuple(sorted(history(spec, panel, past, sorted(set(past.origin.tolist()))).supported))

@@ -1,4 +1,4 @@
-"""Weighted split conformal calibration of quantile forecasts.
+"""Weighted split conformal calibration of quantile forecasts: scores, their quantile, the interval.
 
 Sources: conformalized quantile regression, Romano, Patterson & Candes 2019, arXiv:1905.03222 ("CQR");
 weights by likelihood ratio, Tibshirani, Barber, Candes & Ramdas 2019, arXiv:1904.06019; weights fixed
@@ -8,20 +8,18 @@ Glossary
 --------
 score     how far an outcome fell outside a forecast interval, in units of y; negative inside it
 weight    how much a past score counts; the largest is 1, as is the weight of the outcome still to come
-moments   what a stretch of data before an origin looked like (mean, log sd, lag-1 autocorrelation)
 Worked example: interval [10, 20] and outcome 23 score 3; outcome 12 scores -2. With the 9 scores 1 .. 9 of
 weight 1, the level .8 is first reached by 8 (8 of 9 + 1), and the calibrated interval is [2, 28].
 
 What may be claimed. With weights fixed before the scores are seen, an interval of level 1 - alpha covers
 with probability at least 1 - alpha - sum_i w~_i d_TV(R(Z), R(Z^i)), w~_i = w_i / (1 + sum w) (NexCP); the
-sum is zero under exchangeability, and only then does the level hold. So moments must come from data
-disjoint from the scores.
+sum is zero under exchangeability, and only then does the level hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,81 +39,52 @@ def conformity(y: Floats, lower: Floats, upper: Floats) -> Floats:
     return _each(_conformity, y, lower, upper)[0]
 
 
-def regime_moments(window: Floats) -> Floats:
-    """Mean, log standard deviation and lag-1 autocorrelation of `window` (time,), as (3,).
+def quantiles(scores: Floats, weights: Floats, level: float) -> Floats:
+    """At each step the smallest score s whose lower or equal ones hold at least `level` of all weight: (step,).
 
-    Deviations are about the window's mean, their squares divided by its length. Raises CalibrationError
-    unless the window has at least 3 periods, all finite and not all equal.
+    The weights of a step are scaled so that the largest is 1, and all weight includes 1 at +infinity, for the
+    outcome still to come: w~_i = w_i / (1 + sum w). Equal weights give the ceil((n + 1) level)-th smallest score;
+    beyond the n-th, and at a step that gives no score a weight, the quantile is infinite. A pair of weight zero
+    counts for nothing; the order of the pairs changes no bit of one step's quantile.
+
+    scores (n,), weights (step, n) >= 0; 0 < level < 1. Raises CalibrationError otherwise.
     """
-    if window.ndim != 1 or window.size < 3:
-        raise CalibrationError(f"moment window: expected (time,) of at least 3 periods, found {window.shape}")
-    _check_finite("moment window", window)
-    if window.min() == window.max():
-        raise CalibrationError(f"moment window: expected values that vary, found {window[0]} in all {window.size}")
-    return np.asarray(_regime_moments(window))
-
-
-def weights(age: Floats, moments: Floats, current: Floats, decay: float, bandwidth: float, ess_floor: float) -> Floats:
-    """Weight of each past score, (n,), the largest 1: decay**age * exp(-d^2 / (2 bandwidth^2)), floored.
-
-    age        (n,) periods since the score was known, >= 0
-    moments    (n, k) of the data before each score's origin; (n, 0) leaves the age alone to count
-    current    (k,) of the data before the origin now forecast from
-    d          Euclidean distance of moments from current, each moment divided by its sd over the n scores;
-               one that is equal in all of them tells none apart and is left out
-    ess_floor  the effective sample size (sum w)^2 / sum w^2 is at least min(ess_floor, n), to rounding: where
-               the product falls short, the smallest share of uniform weights that reaches it is mixed in
-
-    Needs 0 < decay <= 1, bandwidth > 0, ess_floor > 0. Raises CalibrationError on these, on shapes, and on
-    values that are not finite.
-    """
-    n = _check_regimes(age, moments, current)
-    if not (0 < decay <= 1 and bandwidth > 0 and ess_floor > 0):
-        raise CalibrationError(
-            "weights: expected 0 < decay <= 1, bandwidth > 0 and ess_floor > 0, "
-            f"found {decay}, {bandwidth} and {ess_floor}"
-        )
-    if n == 0:
-        return np.zeros(0)
-    size = _bucket(n)
-    packed = _pad(age, size, 0.0), _pad(moments, size, 0.0)
-    return np.asarray(_weights(*packed, current, n, decay, bandwidth, min(ess_floor, n)))[:n]
-
-
-def effective_size(weights: Floats) -> float:
-    """(sum w)^2 / sum w^2 of weights (n,), n >= 1: between 1 and n."""
-    return float(_effective_size(_pad(weights, _bucket(weights.size), 0.0)))
-
-
-def quantile(scores: Floats, weights: Floats, level: float) -> float:
-    """The smallest score s whose lower or equal ones hold at least `level` of all weight; it may be infinite.
-
-    The weights are scaled so that the largest is 1, and all weight includes 1 at +infinity, for the outcome
-    still to come: w~_i = w_i / (1 + sum w). Equal weights give the ceil((n + 1) level)-th smallest score;
-    beyond the n-th, and with no scores at all, the quantile is infinite. Pairs of weight zero count for
-    nothing; the order of the pairs changes no bit.
-
-    scores, weights (n,), weights >= 0 and not all zero; 0 < level < 1. Raises CalibrationError otherwise.
-    """
-    if scores.shape != weights.shape or scores.ndim != 1:
-        raise CalibrationError(f"scores and weights: expected one (n,), found {scores.shape} and {weights.shape}")
+    check_pairs(scores, weights)
     if not 0 < level < 1:
         raise CalibrationError(f"level: expected strictly between 0 and 1, found {level}")
-    if scores.size == 0:
-        return float("inf")
-    _check_finite("scores", scores)
-    _check_finite("weights", weights)
-    if weights.min() < 0 or weights.max() == 0:
-        raise CalibrationError(f"weights: expected >= 0 and not all 0, found {weights.min()} to {weights.max()}")
-    size = _bucket(scores.size)
-    return float(_quantile(_pad(scores, size, np.inf), _pad(weights, size, 0.0), level))
+    ranked = rank(scores, weights)
+    return np.asarray(_quantiles(ranked.scores, ranked.weights, level))[: len(weights)]
+
+
+class Ranked(NamedTuple):
+    """Scores from low to high, their weights at each step, and where each was before; padded, weight 0."""
+
+    scores: Floats  # (n,)
+    weights: Floats  # (step, n)
+    order: npt.NDArray[np.int64]  # of the unpadded pairs
+
+
+def rank(scores: Floats, weights: Floats) -> Ranked:
+    """The pairs by score, and equal ones by their last weight: they are summed in one order however they came."""
+    order = np.lexsort((weights[-1], scores))
+    size = bucket(scores.size)
+    rows = pad(np.ascontiguousarray(weights[:, order].T), size, 0.0).T
+    return Ranked(pad(scores[order], size, np.inf), pad(rows, bucket(len(rows)), 0.0), order)
+
+
+def first_reaching(scores: Any, weights: Any, level: Any) -> Any:
+    """The quantile of one step: traceable, scores (n,) ascending; `level` may be anything."""
+    top = jnp.max(weights)
+    reached = jnp.cumsum(weights / jnp.where(top > 0.0, top, 1.0))
+    needed = level * (reached[-1] + 1.0) * (1.0 - ROUNDING)
+    return jnp.min(jnp.where(reached >= needed, scores, jnp.inf))
 
 
 def adjust(lower: Floats, upper: Floats, q: Floats | float) -> tuple[Floats, Floats]:
     """The calibrated CQR interval [lower - q, upper + q], q broadcast against the bounds.
 
     A negative q shrinks the interval, at most to its midpoint: bounds that did not cross do not cross
-    after. An infinite q gives the whole line.
+    after. A q of infinity gives the whole line, one of minus infinity the midpoint.
     """
     low, high = _each(_adjust, lower, upper, q)
     return low, high
@@ -141,59 +110,7 @@ def _conformity(y: Any, lower: Any, upper: Any) -> Any:
     return (jnp.maximum(lower - y, y - upper),)
 
 
-@jax.jit
-def _regime_moments(window: Any) -> Any:
-    mean = jnp.sum(window) / window.size
-    apart = window - mean
-    power = jnp.sum(apart * apart)
-    lagged = jnp.sum(apart[1:] * apart[:-1])
-    return jnp.stack([mean, 0.5 * jnp.log(power / window.size), lagged / power])
-
-
-@jax.jit
-def _weights(age: Any, moments: Any, current: Any, n: Any, decay: Any, bandwidth: Any, floor: Any) -> Any:
-    real = jnp.arange(age.size) < n
-    centre = jnp.sum(moments, axis=0) / n  # the padding is zero
-    apart = jnp.where(real[:, None], moments - centre, 0.0)
-    variance = jnp.sum(apart * apart, axis=0) / n  # (k,)
-    low = jnp.min(jnp.where(real[:, None], moments, jnp.inf), axis=0)
-    high = jnp.max(jnp.where(real[:, None], moments, -jnp.inf), axis=0)
-    flat = (low == high) | (variance == 0.0)
-    gap = (moments - current) ** 2 / jnp.where(flat, 1.0, variance)
-    distance = jnp.sum(jnp.where(flat, 0.0, gap), axis=1)  # d^2, (n,)
-    log_w = jnp.where(real, age * jnp.log(decay) - distance / (2.0 * bandwidth * bandwidth), -jnp.inf)
-    w = jnp.exp(log_w - jnp.max(log_w))  # scaled in logs: far regimes must not underflow together
-    return jnp.where(real, _floored(w, n, floor), 0.0)
-
-
-def _floored(w: Any, n: Any, floor: Any) -> Any:
-    """The shares keep w / sum w + (1 - keep) / n, the largest keep that holds the floor, scaled to largest 1.
-
-    Their squares sum to keep^2 (sum w^2 / (sum w)^2 - 1/n) + 1/n, which may be 1/floor: solved, not searched.
-    """
-    total = jnp.sum(w)
-    excess = jnp.sum(w * w) / (total * total) - 1.0 / n
-    allowed = 1.0 / floor - 1.0 / n
-    short = excess > allowed
-    keep = jnp.where(short, jnp.sqrt(allowed / jnp.where(short, excess, 1.0)), 1.0)
-    slope = keep * n / (keep * n + (1.0 - keep) * total)
-    return slope * w + (1.0 - slope)  # exactly 1 where w is
-
-
-@jax.jit
-def _effective_size(w: Any) -> Any:
-    share = w / jnp.max(w)
-    total = jnp.sum(share)
-    return total * total / jnp.sum(share * share)
-
-
-@jax.jit
-def _quantile(scores: Any, weights: Any, level: Any) -> Any:
-    # By score, then weight: equal scores are summed in one order however they came.
-    order = jnp.lexsort((weights, scores))
-    reached = jnp.cumsum((weights / jnp.max(weights))[order])
-    needed = level * (reached[-1] + 1.0) * (1.0 - ROUNDING)
-    return jnp.min(jnp.where(reached >= needed, scores[order], jnp.inf))
+_quantiles = jax.jit(jax.vmap(first_reaching, in_axes=(None, 0, None)))
 
 
 @jax.jit
@@ -217,36 +134,39 @@ def _each(program: Callable[..., Any], *arrays: Floats | float) -> tuple[Floats,
     """The elementwise `program` over the broadcast arrays, in their shape."""
     whole = np.broadcast_arrays(*arrays)
     n, shape = whole[0].size, whole[0].shape
-    found = program(*(_pad(a.ravel(), _bucket(n), 0.0) for a in whole))
+    found = program(*(pad(a.ravel(), bucket(n), 0.0) for a in whole))
     return tuple(np.asarray(a)[:n].reshape(shape) for a in found)
 
 
-def _bucket(n: int) -> int:
+def bucket(n: int) -> int:
+    """The least padded size that holds n."""
     size = BUCKET
     while size < n:
         size *= 2
     return size
 
 
-def _pad(values: Floats, size: int, fill: float) -> Floats:
+def pad(values: Floats, size: int, fill: float) -> Floats:
+    """`values` (n, ...) as (size, ...), what is beyond n being `fill`."""
     padded = np.full((size, *values.shape[1:]), fill)
     padded[: len(values)] = values
     return padded
 
 
-def _check_regimes(age: Floats, moments: Floats, current: Floats) -> int:
-    if age.ndim != 1 or current.ndim != 1 or moments.shape != (*age.shape, *current.shape):
+def check_pairs(scores: Floats, weights: Floats) -> None:
+    """Raises CalibrationError unless scores (n,) are finite and weights (step, n) finite and at least 0."""
+    if scores.ndim != 1 or weights.ndim != 2 or len(weights) == 0 or weights.shape[1:] != scores.shape:
         raise CalibrationError(
-            f"age, moments, current: expected (n,), (n, k), (k,), found {age.shape}, {moments.shape}, {current.shape}"
+            f"scores and weights: expected (n,) and (step, n), found {scores.shape} and {weights.shape}"
         )
-    for what, values in (("age", age), ("moments", moments), ("current moments", current)):
-        _check_finite(what, values)
-    if age.size and age.min() < 0:
-        raise CalibrationError(f"age: expected >= 0 periods, found {age.min()}")
-    return age.size
+    check_finite("scores", scores)
+    check_finite("weights", weights)
+    if weights.min(initial=0.0) < 0:
+        raise CalibrationError(f"weights: expected >= 0, found {weights.min()}")
 
 
-def _check_finite(what: str, values: Floats) -> None:
+def check_finite(what: str, values: Floats) -> None:
+    """Raises CalibrationError naming the first value of `what` that is not finite."""
     bad = np.argwhere(~np.isfinite(values))
     if bad.size:
         where = bad[0].tolist()

@@ -18,11 +18,12 @@ from jax import Array
 
 from engine.errors import TableError
 from engine.events import event_matrix
+from engine.reaction import Reaction, columns, none
 from engine.seasonality import fourier_basis
 from engine.spec import Spec, period_dates
 from engine.table import Panel
 from engine.transforms import lagged
-from engine.trend import linear_basis
+from engine.trend import line, steps
 
 
 class Design(NamedTuple):
@@ -35,7 +36,12 @@ class Design(NamedTuple):
     controls: Array  # (span, location, control) standardised by moments before the origin
     events: Array  # (span, event)
     trend: Array  # (span,) years from the middle of the known periods
+    steps: Array  # (span, knot) of a wandering level
     season: Array  # (span, 2 harmonics)
+    shift: Array  # (span, shift) what a break added to the mean
+    shift_scale: Array  # (shift,) prior sd of each
+    metric: Array  # (span, metric) what a break added to the log of the metric's scale
+    metric_scale: Array  # (metric,)
 
 
 class Scales(NamedTuple):
@@ -45,43 +51,49 @@ class Scales(NamedTuple):
     media: tuple[float, ...]  # (channel,) mean spend before the origin over all locations
 
 
-def build(panel: Panel, spec: Spec, origin: int, weight: Sequence[float] | None = None) -> tuple[Design, Scales]:
+def build(panel: Panel, spec: Spec, origin: int, asked: Reaction | None = None) -> tuple[Design, Scales]:
     """The design whose last known period is index origin-1 of `panel`, with planned covariates after it.
 
-    weight: likelihood weight of each period in [0, 1] (a power prior on data before a break), default 1.
-    Preconditions: plan.year < origin <= time where the plan looks a year back. Raises TableError where an outcome
-    cannot be put on the model's scale.
+    asked: what a verdict asks of the fit (`engine.reaction`), default nothing. Preconditions: plan.year < origin <=
+    time where the plan looks a year back. Raises TableError where an outcome cannot be put on the model's scale.
     """
-    return _assemble(panel, spec, origin, planned=True, weight=weight)
+    return _assemble(panel, spec, origin, planned=True, asked=asked)
 
 
-def build_hindsight(panel: Panel, spec: Spec, origin: int) -> Design:
+def build_hindsight(panel: Panel, spec: Spec, origin: int, asked: Reaction | None = None) -> Design:
     """The same design, with the media and controls that then happened: for one-step residuals, never for forecasts."""
-    return _assemble(panel, spec, origin, planned=False, weight=None)[0]
+    return _assemble(panel, spec, origin, planned=False, asked=asked)[0]
 
 
-def _assemble(
-    panel: Panel, spec: Spec, origin: int, planned: bool, weight: Sequence[float] | None
-) -> tuple[Design, Scales]:
+def _assemble(panel: Panel, spec: Spec, origin: int, planned: bool, asked: Reaction | None) -> tuple[Design, Scales]:
     time, span = len(panel.periods), len(panel.periods) + spec.backtest.horizon
+    asked = asked or none(origin, spec.backtest.horizon)
     scales = Scales(
         kpi=tuple(_mean(panel.kpi[:origin, g].tolist()) for g in range(len(panel.locations))),
         media=tuple(_mean(panel.media[:origin, :, m].ravel().tolist()) for m in range(panel.media.shape[2])),
     )
     until = origin if planned else time
+    year = float(spec.plan.year)
     media = _extended(panel.media, until, span, spec.plan.media, spec)
     controls = _extended(panel.controls, until, span, spec.plan.controls, spec)
     known = np.zeros((span, len(panel.locations)))
     known[:origin] = 1.0
+    weight = np.zeros((span, 1))
+    weight[:origin, 0] = asked.weight
     design = Design(
         y=jnp.asarray(_scaled_outcome(panel, spec, scales, origin, span)),
-        weight=jnp.asarray(known * _column(weight, time, span)),
+        weight=jnp.asarray(known * weight),
         known=jnp.asarray(known),
         media=lagged(jnp.asarray(media) / jnp.asarray(scales.media), spec.model.adstock.max_lag),
         controls=jnp.asarray(_standardised(controls, origin)),
         events=jnp.asarray(_events(panel, spec, span)),
-        trend=linear_basis(span, origin, float(spec.plan.year)),
+        trend=line(spec.model.trend, span, origin, year),
+        steps=steps(spec.model.trend, span, origin, year),
         season=fourier_basis(span, spec.model.season.period, spec.model.season.harmonics),
+        shift=jnp.asarray(columns(asked.terms, span, year)),
+        shift_scale=jnp.asarray([term.scale for term in asked.terms]),
+        metric=jnp.asarray(columns(asked.metric, span, year)),
+        metric_scale=jnp.asarray([term.scale for term in asked.metric]),
     )
     return design, scales
 
@@ -89,11 +101,6 @@ def _assemble(
 def _mean(values: Sequence[float]) -> float:
     mean = math.fsum(values) / len(values)
     return mean if mean != 0.0 else 1.0  # a channel that never spent keeps its zeros
-
-
-def _column(weight: Sequence[float] | None, time: int, span: int) -> np.ndarray:
-    values = [1.0] * time if weight is None else list(weight)
-    return np.asarray(values + [1.0] * (span - len(values)))[:, None]
 
 
 def _scaled_outcome(panel: Panel, spec: Spec, scales: Scales, origin: int, span: int) -> np.ndarray:

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from engine import calibration, scores
-from engine.calibration import FORECASTERS, Cases
+from engine import calibration, cases, scores
+from engine.cases import FORECASTERS, Cases
 from engine.errors import CalibrationError
 from engine.spec import Spec
 from engine.table import Panel
 
 OVERALL = 0  # the horizon of rows over all horizons
+EVERYWHERE = ""  # the location of rows over all locations
 
 
 def evaluate(spec: Spec, panel: Panel, table: pa.Table, origins: Sequence[int]) -> tuple[pa.Table, pa.Table]:
     """Scorecard and coverage of the windows at `origins`, each calibrated by what was known at its origin.
 
     scorecard: forecaster, horizon (0: all), cases, mape, mae, wis; in percent points, the KPI's unit, and its unit.
-    coverage: forecaster, level, cases, inside_before, inside_after, width_before, width_after; widths as a share of
-    the mean outcome. An interval without an end makes its width and WIS infinite. Raises CalibrationError without
-    origins: there is nothing to say how good the forecasts were.
+    coverage: forecaster, location (EVERYWHERE: all; each alone where there are several), level, cases, inside_before,
+    inside_after, width_before, width_after; widths as a share of the mean outcome there. An interval without an end
+    makes its width and WIS infinite. Raises CalibrationError without origins: there is nothing to say how good the
+    forecasts were.
     """
     if not origins:
         raise CalibrationError(
@@ -32,22 +34,25 @@ def evaluate(spec: Spec, panel: Panel, table: pa.Table, origins: Sequence[int]) 
     card: list[tuple[object, ...]] = []
     cover: list[tuple[object, ...]] = []
     for forecaster in FORECASTERS:
-        past = calibration.cases(table, forecaster, spec.calibrate.levels)
-        raw = calibration.select(past, np.concatenate([np.nonzero(past.origin == o)[0] for o in origins]))
+        past = cases.read(table, forecaster, spec.calibrate.levels)
+        raw = cases.select(past, np.concatenate([np.nonzero(past.origin == o)[0] for o in origins]))
         after = calibration.calibrated(spec, panel, past, origins)
         for horizon in range(spec.backtest.horizon + 1):
             rows = np.nonzero(after.horizon == horizon)[0] if horizon != OVERALL else np.arange(after.outcome.size)
             if rows.size:
-                card.append((forecaster, horizon, int(rows.size), *_errors(calibration.select(after, rows), spec)))
-        for k, level in enumerate(spec.calibrate.levels):
-            cover.append((forecaster, level, int(raw.outcome.size), *_coverage(raw, after, k)))
+                card.append((forecaster, horizon, int(rows.size), *_errors(cases.select(after, rows), spec)))
+        for location in (EVERYWHERE, *(spec.data.locations if len(spec.data.locations) > 1 else ())):
+            rows = np.asarray([i for i, name in enumerate(raw.location) if location in (EVERYWHERE, name)])
+            before, since = cases.select(raw, rows), cases.select(after, rows)
+            for k, level in enumerate(spec.calibrate.levels):
+                cover.append((forecaster, location, level, int(rows.size), *_coverage(before, since, k)))
     return _table(_CARD, card), _table(_COVER, cover)
 
 
 def _errors(c: Cases, spec: Spec) -> tuple[float, float, float]:
     wis = scores.weighted_interval_score(c.outcome, c.median, c.lower, c.upper, spec.calibrate.levels)
     return (
-        100.0 * float(scores.mape(c.outcome, c.median)),
+        100.0 * float(scores.mape(c.outcome, c.point)),
         float(scores.mae(c.outcome, c.median)),
         float(wis),
     )
@@ -65,7 +70,7 @@ _CARD = {
     "mape": pa.float64(), "mae": pa.float64(), "wis": pa.float64(),
 }  # fmt: skip
 _COVER = {
-    "forecaster": pa.string(), "level": pa.float64(), "cases": pa.int64(),
+    "forecaster": pa.string(), "location": pa.string(), "level": pa.float64(), "cases": pa.int64(),
     "inside_before": pa.int64(), "inside_after": pa.int64(),
     "width_before": pa.float64(), "width_after": pa.float64(),
 }  # fmt: skip

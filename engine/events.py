@@ -9,11 +9,11 @@ import holidays
 import numpy as np
 
 from engine.errors import SpecError
-from engine.spec import Event
+from engine.spec_model import Event
 
 
 def event_dates(country: str, years: Sequence[int], event: Event) -> tuple[date, ...]:
-    """Every date of `event` in `years`, shifted by its offset. Raises SpecError for a name the calendar lacks."""
+    """Every first day of `event` in `years`, shifted by its offset. Raises SpecError for a name the calendar lacks."""
     calendar = holidays.country_holidays(
         country, years=list(years), categories=holidays.country_holidays(country).supported_categories
     )
@@ -28,13 +28,20 @@ def event_dates(country: str, years: Sequence[int], event: Event) -> tuple[date,
 
 
 def event_matrix(periods: Sequence[date], frequency_days: int, country: str, events: Sequence[Event]) -> np.ndarray:
-    """Count of each event's dates in each period [start, start + frequency_days): float64 (time, event)."""
+    """How much of each event each period [start, start + frequency_days) holds: float64 (time, event).
+
+    That is the event's days in the period over all its days, or over the period's where those are fewer: a period
+    that lies within an event has 1, as has one that holds a whole event.
+    """
     matrix = np.zeros((len(periods), len(events)), dtype=np.float64)
     years = range(periods[0].year - 1, periods[-1].year + 2)
     first = periods[0].toordinal()
     for column, event in enumerate(events):
-        for day in event_dates(country, years, event):
-            row = (day.toordinal() - first) // frequency_days
-            if 0 <= row < len(periods):
-                matrix[row, column] += 1.0
+        counts = [0] * len(periods)
+        for begin in event_dates(country, years, event):
+            for day in range(begin.toordinal(), begin.toordinal() + event.days):
+                row = (day - first) // frequency_days
+                if 0 <= row < len(periods):
+                    counts[row] += 1
+        matrix[:, column] = [count / min(event.days, frequency_days) for count in counts]
     return matrix

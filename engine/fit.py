@@ -28,7 +28,8 @@ from numpyro.infer.util import constrain_fn, initialize_model
 from engine.design import Design
 from engine.errors import FitError
 from engine.model import Parameters, model
-from engine.spec import Inference, ModelSpec, Pathfinder
+from engine.spec import Inference, Pathfinder
+from engine.spec_model import ModelSpec
 
 KHAT_DIGITS = 6  # an optimiser's output: its last digits carry no information, so they are not published
 MAX_LINE_SEARCH = 50  # steps of one L-BFGS line search

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ from jax import Array
 from engine import model
 from engine.design import Design, Scales, outcome_inverse
 from engine.model import Parameters
-from engine.spec import ModelSpec, Spec
+from engine.spec import Spec
+from engine.spec_model import ModelSpec
 
 
 class Contributions(NamedTuple):
@@ -31,11 +32,18 @@ class Contributions(NamedTuple):
     draws: np.ndarray  # (draw, channel)
 
 
-def paths(spec: Spec, draws: Parameters, design: Design, scales: Scales, origin: int, key: Array) -> Array:
-    """Simulated outcomes past the origin in the KPI's unit: (draw, horizon, location). One key a draw."""
+def paths(
+    spec: Spec, draws: Parameters, design: Design, scales: Scales, origin: int, key: Array, widening: Sequence[float]
+) -> Array:
+    """Simulated outcomes past the origin in the KPI's unit: (draw, horizon, location). One key a draw.
+
+    widening: (horizon,) factor on each path's distance from the median of all, on the model's scale.
+    """
     keys = jax.random.split(key, draws.level.shape[0])
     y = _simulate(spec.model, spec.backtest.horizon, draws, design, jnp.asarray(origin), keys)
-    return outcome_inverse(spec)(y) * jnp.asarray(scales.kpi)
+    middle = quantiles(y, (0.5,))
+    wide = middle + jnp.asarray(widening)[None, :, None] * (y - middle)
+    return outcome_inverse(spec)(wide) * jnp.asarray(scales.kpi)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -60,6 +68,20 @@ def quantiles(values: Array, probabilities: Sequence[float]) -> Array:
     return jnp.stack(rows)
 
 
+def point(values: Array, kind: Literal["median", "relative_median"]) -> Array:
+    """The point forecast from positive draws: (draw, ...) -> (...).
+
+    median: type-7, the least mean absolute error. relative_median: the smallest draw at or below which half of all
+    weight lies, each draw y weighing 1 / |y|: the least mean absolute percentage error (the (-1)-median: Gneiting 2011,
+    doi:10.1198/jasa.2011.r10138, theorem 5). It lies at or below the median.
+    """
+    if kind == "median":
+        return quantiles(values, (0.5,))[0]
+    ordered = jnp.sort(values, axis=0)
+    reached = jnp.cumsum(1.0 / jnp.abs(ordered), axis=0)
+    return jnp.min(jnp.where(reached >= 0.5 * reached[-1], ordered, jnp.inf), axis=0)
+
+
 class OneStep(NamedTuple):
     """Predictive mean and standard deviation of each outcome given the one before, on the model's scale."""
 
@@ -67,23 +89,21 @@ class OneStep(NamedTuple):
     sd: Array  # (span, location)
 
 
-def one_step(draws: Parameters, design: Design, known: Array) -> OneStep:
+def one_step(spec: ModelSpec, draws: Parameters, design: Design, known: Array) -> OneStep:
     """One-step-ahead prediction at every period under hindsight covariates, averaged over draws.
 
     known: (span, location) outcomes on the model's scale as they happened. The variance is the draws' mean
-    innovation variance (infinite-variance Student-t: that of nu = 2.1) plus the variance of their means.
+    noise variance (`model.noise_variance`) plus the variance of their means.
     """
-    return OneStep(*_one_step(draws, design, known))
+    return OneStep(*_one_step(spec, draws, design, known))
 
 
-@jax.jit
-def _one_step(draws: Parameters, design: Design, known: Array) -> tuple[Array, Array]:
+@partial(jax.jit, static_argnums=0)
+def _one_step(spec: ModelSpec, draws: Parameters, design: Design, known: Array) -> tuple[Array, Array]:
     def add(carry: tuple[Array, Array, Array], parameters: Parameters) -> tuple[tuple[Array, Array, Array], None]:
         first, second, noise = carry
-        m = model.one_step(parameters, design, known)
-        nu = jnp.maximum(parameters.nu, 2.1)
-        spread = jnp.where(jnp.isinf(nu), 1.0, nu / (jnp.where(jnp.isinf(nu), 3.0, nu) - 2.0))
-        return (first + m, second + m * m, noise + spread * parameters.sigma**2), None
+        m = model.one_step(spec, parameters, design, known)
+        return (first + m, second + m * m, noise + model.noise_variance(parameters)), None
 
     zero = jnp.zeros_like(known)
     (first, second, noise), _ = jax.lax.scan(add, (zero, zero, jnp.zeros(known.shape[1])), draws)
@@ -111,9 +131,11 @@ def _channel_effects(spec: ModelSpec, draws: Parameters, design: Design, first: 
 
     def one(parameters: Parameters) -> Array:
         effect = model.media_effect(parameters, design)[first:last]  # (time, location, channel)
+        shown = jnp.exp(model.metric(parameters, design)[first:last])[..., None]
         if spec.outcome == "linear":
-            return jnp.sum(effect, axis=0)
-        outcome = jnp.exp(model.mean(parameters, design)[first:last])
-        return jnp.sum(outcome[..., None] * -jnp.expm1(-effect), axis=0)
+            return jnp.sum(shown * effect, axis=0)
+        high = parameters.share * jnp.expm1(parameters.gap)
+        outcome = jnp.exp(model.mean(parameters, design)[first:last]) * (1.0 + high)
+        return jnp.sum(shown * outcome[..., None] * -jnp.expm1(-effect), axis=0)
 
     return jax.lax.map(one, draws)

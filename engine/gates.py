@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.spec import Frozen
+from engine.declared import Frozen
 
 
 class Gate(Frozen):

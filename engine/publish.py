@@ -3,7 +3,8 @@
 reference_date      last day of the last period whose outcome is known
 horizon             periods ahead, from 1
 target_end_date     last day of the period forecast
-output_type         "quantile", output_type_id its probability; "median" with no id for the naive forecasts
+output_type         "quantile", output_type_id its probability; "point" with no id for the declared point forecast,
+                    "median" with no id for the naive ones
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ SCHEMA = pa.schema(
 
 
 def calibrated_quantiles(
-    spec: Spec, raw: np.ndarray, scale: Sequence[float], moved: Sequence[Adjustment], widen: float
+    spec: Spec, raw: np.ndarray, scale: Sequence[float], moved: Sequence[Adjustment]
 ) -> np.ndarray:
-    """Quantiles (probability, horizon, location) after conformal adjustment and widening about the median.
+    """Quantiles (probability, horizon, location) after conformal adjustment.
 
     Bounds of a level may be infinite where its scores do not support it; the median is never moved.
     """
@@ -46,11 +47,10 @@ def calibrated_quantiles(
     horizon = np.repeat(np.arange(1, shape[0] + 1), shape[1])
     middle = raw[probabilities.index(0.5)].ravel()
     places = [_rows(probabilities, level) for level in spec.calibrate.levels]
-    lower = np.stack([_widened(raw[low].ravel(), middle, widen) for low, _ in places])
-    upper = np.stack([_widened(raw[high].ravel(), middle, widen) for _, high in places])
-    final = calibration.apply(
-        Bounds(middle, lower, upper), np.tile(np.asarray(scale), shape[0]), horizon, moved, spec.calibrate.levels
-    )
+    lower = np.stack([raw[low].ravel() for low, _ in places])
+    upper = np.stack([raw[high].ravel() for _, high in places])
+    location, scales = spec.data.locations * shape[0], np.tile(np.asarray(scale), shape[0])
+    final = calibration.apply(Bounds(middle, lower, upper), location, scales, horizon, moved, spec.calibrate.levels)
     out = raw.copy()
     for k, (low, high) in enumerate(places):
         out[low], out[high] = final.lower[k].reshape(shape), final.upper[k].reshape(shape)
@@ -62,14 +62,15 @@ def _rows(probabilities: tuple[float, ...], level: float) -> tuple[int, int]:
     return probabilities.index(low), probabilities.index(high)
 
 
-def _widened(bound: np.ndarray, middle: np.ndarray, factor: float) -> np.ndarray:
-    return middle + factor * (bound - middle)
-
-
 def quantile_table(spec: Spec, panel: Panel, quantiles: np.ndarray) -> pa.Table:
     """One row a (horizon, location, probability) of `quantiles` (probability, horizon, location)."""
     names = [probability_name(p) for p in interval_probabilities(spec.calibrate.levels)]
     return _table(spec, panel, "quantile", names, quantiles)
+
+
+def point_table(spec: Spec, panel: Panel, point: np.ndarray) -> pa.Table:
+    """One row a (horizon, location) of the point forecast (horizon, location)."""
+    return _table(spec, panel, "point", [""], point[None])
 
 
 def naive_table(spec: Spec, panel: Panel, rule: str) -> pa.Table:

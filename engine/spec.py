@@ -17,24 +17,15 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from engine.declared import Count, Frozen, Name, NonNegative, Positive, Text, Unit
 from engine.errors import SpecError
+from engine.spec_calibrate import Calibrate
+from engine.spec_detect import Detect
+from engine.spec_model import ModelSpec
 
 SCHEMA_VERSION = 1
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Text = Annotated[str, Field(min_length=1, max_length=500)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Unit = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Frozen(BaseModel):
-    """Base of every declared thing: immutable, no unknown fields, no type coercion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Column(Frozen):
@@ -60,72 +51,6 @@ class DataSpec(Frozen):
     ignored: tuple[Text, ...]  # columns or MFF variables known and not used; shell patterns allowed
     origin: Text  # where the data comes from
     licence: Text
-
-
-class Event(Frozen):
-    """A dated effect: a named holiday of `holidays.country_holidays(country)`, shifted by whole days."""
-
-    name: Name
-    holiday: Text
-    offset_days: Annotated[int, Field(ge=-60, le=60)]
-
-
-class Adstock(Frozen):
-    """Geometric carry-over, normalised over lags 0..max_lag-1; alpha ~ Beta(alpha_a, alpha_b)."""
-
-    kind: Literal["geometric"]
-    max_lag: Annotated[int, Field(ge=1, le=52)]
-    alpha_a: Positive
-    alpha_b: Positive
-
-
-class Saturation(Frozen):
-    """Logistic 1 - exp(-lambda x) on spend scaled by its mean; lambda ~ Gamma(shape, rate)."""
-
-    kind: Literal["logistic"]
-    shape: Positive
-    rate: Positive
-
-
-class Pooling(Frozen):
-    """How locations share media effects.
-
-    partial: log beta[g,m] ~ Normal(mu[m], tau[m]^2), tau ~ HalfNormal(tau_scale), non-centred;
-    complete: one beta[m]; none: independent beta[g,m].
-    """
-
-    kind: Literal["partial", "complete", "none"]
-    tau_scale: Positive
-
-
-class Season(Frozen):
-    """Fourier terms of one period, in periods of the table."""
-
-    period: Positive
-    harmonics: Annotated[int, Field(ge=0, le=26)]
-    scale: Positive
-
-
-class ModelSpec(Frozen):
-    """y[t,g] = level + trend + season + sum_m beta sat(adstock(x)) + sum_c gamma z + e; e is AR(1)."""
-
-    outcome: Literal["linear", "log"]
-    likelihood: Literal["normal", "student_t"]
-    level_scale: Positive
-    trend: Literal["none", "linear"]
-    trend_scale: Positive
-    season: Season
-    country: Text
-    events: tuple[Event, ...]
-    event_scale: Positive
-    control_scale: Positive
-    media_scale: Positive
-    adstock: Adstock
-    saturation: Saturation
-    pooling: Pooling
-    residual: Literal["white", "ar1"]
-    rho_scale: Unit
-    noise_scale: Positive
 
 
 class Pathfinder(Frozen):
@@ -183,35 +108,6 @@ class Holdout(Frozen):
     periods: Count
 
 
-class Detect(Frozen):
-    """BOCPD on standardised one-step residuals (Adams & MacKay 2007)."""
-
-    hazard: Unit  # prior probability of a change at any period
-    threshold: Unit  # alarm when P(change within `window`) exceeds it
-    window: Count
-    mean_precision: Positive  # kappa0: prior observations' worth of belief that a segment's mean is 0
-    shape: Positive  # alpha0 of the inverse gamma
-    rate: Positive  # beta0 of the inverse gamma
-    slope_scale: Positive  # prior sd of a segment's slope per period
-    linear_weight: NonNegative  # prior weight of the linear-trend model of a segment
-    max_run_length: Count
-    match_days: Annotated[int, Field(ge=0, le=365)]  # how far from a registered event an alarm may lie
-    channels: tuple[Name, ...]  # which registry channels concern this forecast
-    regions: tuple[Text, ...]
-    power: Annotated[float, Field(ge=0, le=1)]  # weight of data before a re-anchoring break
-    widen: Annotated[float, Field(ge=1, le=10)]  # factor on interval width after a re-anchoring break
-
-
-class Calibrate(Frozen):
-    """Weighted split conformal, per horizon."""
-
-    levels: tuple[Unit, ...]
-    decay: Annotated[float, Field(gt=0, le=1)]  # weight of a score per period of age
-    bandwidth: Positive  # of the regime-moment kernel, in sd of the moments
-    moment_window: Count  # periods of data before an origin that its moments summarise
-    ess_floor: Positive  # least effective sample size the weights may have
-
-
 class Spec(Frozen):
     """One pre-registered forecast."""
 
@@ -219,6 +115,7 @@ class Spec(Frozen):
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     target: Text  # the forecast table's `target`
+    point: Literal["median", "relative_median"]  # what is published as the point forecast (engine.forecast.point)
     data: DataSpec
     model: ModelSpec
     inference: Inference

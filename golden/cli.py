@@ -33,6 +33,7 @@ from stages.stage import failure, into_profile, worker_count
 EQUAL, DIFFERENT, UNAVAILABLE = 0, 1, 2
 CASES = (
     Case("national", forecast.produce),
+    Case("break", forecast.produce),
     Case("geo", forecast.produce),
     Case("detection", verdict.produce),
 )

@@ -17,7 +17,7 @@ from audit.errors import Unavailable
 from engine import precision
 from golden.case import HERE
 
-SMALLEST = "national"
+SMALLEST = "break"
 EMULATOR = "qemu-x86_64"
 
 

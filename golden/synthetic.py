@@ -47,6 +47,16 @@ def national() -> Iterator[str]:
         yield f"{week},{sales},{tv},{search},{price // 1000}.{price % 1000:03d},-"
 
 
+def broken() -> Iterator[str]:
+    """56 weeks in which sales rise by four tenths from week 44 on."""
+    noise = Noise(56)
+    yield "week,sales,tv"
+    for t, week in enumerate(_weeks(date(2022, 1, 3), 56)):
+        tv = 300 + noise.below(300)
+        level = 1000 + QUARTER[t % 13] + tv // 8 + noise.bell(20)
+        yield f"{week},{level * (14 if t >= 44 else 10)},{tv}"
+
+
 def geo() -> Iterator[str]:
     """60 weeks at three locations in the Master Flat File, which lose a quarter together from week 46 on."""
     noise = Noise(60)
@@ -73,6 +83,7 @@ def detection() -> Iterator[str]:
 
 SERIES: tuple[tuple[str, str, Callable[[], Iterator[str]]], ...] = (
     ("national", "national/project/data/national.csv", national),
+    ("break", "break/project/data/break.csv", broken),
     ("geo", "geo/project/data/geo.csv", geo),
     ("detection", "detection/project/residuals.csv", detection),
 )

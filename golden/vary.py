@@ -158,7 +158,7 @@ class Group(NamedTuple):
 GROUPS = (
     Group((one_core, folder, home, user, timezone, umask, hostname), ("national", "detection")),
     Group((two_cores, locale, hash_seed, hostile), ("national", "geo", "detection")),
-    Group((inline, file_order, date), ("national", "detection")),
+    Group((inline, file_order, date), ("break", "detection")),
 )
 NAMES = tuple(variation.__name__ for group in GROUPS for variation in group.variations)
 

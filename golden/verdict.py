@@ -16,6 +16,7 @@ from registry import regimes
 
 RESIDUALS = "residuals.csv"  # week, residual in thousandths
 DETECT = "detect.json"  # as `detect` of a specification
+CALIBRATED = "calibrated.json"  # hazard, threshold and map, fixed: the calibration itself is in the other cases
 
 
 def produce(root: Path, _how: How) -> Path:
@@ -23,18 +24,22 @@ def produce(root: Path, _how: How) -> Path:
     import numpy as np
 
     from engine import changepoint, detection
-    from engine.spec import Detect, period_dates
+    from engine.changepoint import Alarming
+    from engine.hazard import Calibrated
+    from engine.spec import period_dates
+    from engine.spec_detect import Detect
+    from stages.known_events import known_event
 
     law = Detect.model_validate_json((root / DETECT).read_bytes())
-    (start, *_), residuals = zip(*_rows(root / RESIDUALS), strict=True)
-    periods = period_dates(start, 7, len(residuals))
+    calibrated = Calibrated.model_validate_json((root / CALIBRATED).read_bytes())
+    (start, *_), numbers = zip(*_rows(root / RESIDUALS), strict=True)
+    periods = period_dates(start, 7, len(numbers))
+    residuals = np.asarray(numbers)[:, None]
     known = regimes.load(regimes.SHIPPED)
-    events = [
-        detection.KnownEvent(id=event.id, kind=event.kind, first=event.first, last=event.last)
-        for event in known.concerning(law.channels, law.regions)
-    ]
-    online = changepoint.online(np.asarray(residuals), law)
-    verdict = detection.judge(online, periods, events, law, known.digest)
+    events = [known_event(event) for event in known.concerning(law.registered.channels, law.registered.regions)]
+    alarming = Alarming(calibrated.hazard, law.window, calibrated.threshold)
+    heard = detection.Heard(changepoint.online_panel(residuals, law.segments, alarming), residuals, periods)
+    verdict = detection.judge(heard, len(periods), events, law, calibrated, known.digest)
     out = root / "found"
     out.mkdir()
     (out / "verdict.json").write_bytes(canonical.encode(json.loads(verdict.model_dump_json())))

@@ -85,7 +85,7 @@ class Source(_Frozen):
 class Event(_Frozen):
     """One dated event. Dates are days, in the place where it happened.
 
-    announced    the day it became public
+    announced    the day it became public: before its effect, or long after it, as with a fault told late
     effective    the first day on which a series could show it
     end          the last day; absent for what lasts, and for a temporary regime change that faded undated
     persistence  permanent: the new level stays; temporary: it returns; none: nothing moved

@@ -1,52 +1,38 @@
 """The regime registry: dated events that can, or only seem to, break a media series; curated by hand.
 
-One event is one file, `<id>.yaml`, under `registry/regimes/`. Detection asks which events lie near an
-alarm, and what they are: a break that coincides with an artefact or a transient promotion does not
-re-anchor a forecast.
+Detection asks which events lie near an alarm, and what they are: a break that coincides with an artefact or a
+transient promotion does not re-anchor a forecast.
+
+Glossary
+--------
+shipped  the events in `registry/regimes/`, the same for every client.
+private  a client's own events, in a folder of their own below `registry/private/`, with the same schema. They are no
+         part of the recorded source: a run's private events are registered with its specification, and lie in its
+         own bundle alone. Example: a price rise that one client made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
 from audit import canonical
+from audit.errors import Malformed
+from registry import folder as folders
 from registry import scope
-from registry.errors import RegistryError, RegistryUnavailableError
+from registry.errors import Fault, RegimeError, RegistryError
 from registry.event import Event
-from registry.strict_yaml import StrictYamlError, parse
 
 SHIPPED: Final = Path(__file__).parent / "regimes"
-MAX_BYTES = 64 * 1024  # of one file
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Fault:
-    """One thing wrong: the file or event it is in, the field, what was expected there and what was found."""
-
-    where: str
-    field: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.field}: expected {self.expected}, found {self.found}"
-
-
-class RegimeError(RegistryError):
-    """A registry that is not valid; carries every fault."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(sorted(faults))
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+NO_EVENTS: Final = b"[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +43,8 @@ class Registry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the canonical JSON array of all events."""
-        return hashlib.sha256(canonical.encode([event.record() for event in self.events])).hexdigest()
+        """SHA-256 (hex) of `events_bytes(events)`."""
+        return hashlib.sha256(events_bytes(self.events)).hexdigest()
 
     def concerning(self, channels: Sequence[str], regions: Sequence[str]) -> tuple[Event, ...]:
         """Events that concern a channel of `channels` and a region of `regions`, superseded ones left out.
@@ -73,14 +59,17 @@ class Registry:
         for name in regions:
             if not scope.is_region(name):
                 raise RegistryError(f"regions: expected {scope.REGIONS}, found {name!r}")
-        replaced = {event.supersedes for event in self.events}
         return tuple(
             event
-            for event in self.events
-            if event.id not in replaced
-            and scope.channels_meet(event.channels, channels)
-            and scope.regions_meet(event.regions, regions)
+            for event in self.current
+            if scope.channels_meet(event.channels, channels) and scope.regions_meet(event.regions, regions)
         )
+
+    @property
+    def current(self) -> tuple[Event, ...]:
+        """Every event that no other supersedes."""
+        replaced = {event.supersedes for event in self.events}
+        return tuple(event for event in self.events if event.id not in replaced)
 
     def matching(self, day: date, days: int, channels: Sequence[str], regions: Sequence[str]) -> tuple[Event, ...]:
         """Those of `concerning` with an edge (`first` or `last`) at most `days` from `day`.
@@ -96,27 +85,33 @@ class Registry:
             if min(abs((day - event.first).days), abs((day - event.last).days)) <= days
         )
 
+    def merged(self, private: Iterable[Event]) -> Registry:
+        """This registry with a client's own events beside it, which may supersede events of it.
 
-def load(folder: Path) -> Registry:
-    """The registry in `folder`: every entry is a valid event file, and `check` finds nothing.
+        A private event may fall on the days of a shipped one: a client's own sale on Black Friday is another event.
+        Raises RegimeError for what `check` finds wrong with the private ones.
+        """
+        own = tuple(private)
+        faults = check(Registry(own), self.events)
+        if faults:
+            raise RegimeError(faults)
+        return Registry(tuple(sorted((*self.events, *own), key=lambda event: event.id)))
 
-    Raises RegistryUnavailableError when the folder or a file cannot be read, RegimeError with every fault
-    otherwise.
+
+def load(folder: Path, private: Path | None = None) -> Registry:
+    """The registry in `folder`, and in `private`: every entry is a valid event file and the latest of its versions.
+
+    Raises RegistryUnavailableError when a folder or file cannot be read, RegimeError with every fault otherwise.
     """
-    entries = _entries(folder)
-    events: list[Event] = []
-    faults: list[Fault] = [] if entries else [Fault(folder.name, "folder", "event files", "none")]
-    for entry in entries:
-        found = _event(entry.name, _raw(entry))
-        if isinstance(found, Event):
-            events.append(found)
-        else:
-            faults += found
-    registry = Registry(tuple(sorted(events, key=lambda event: event.id)))
-    faults += check(registry)
-    if faults:
-        raise RegimeError(faults)
-    return registry
+    shipped = _sound(folder, ())
+    return shipped if private is None else shipped.merged(_sound(private, shipped.events).events)
+
+
+def own(folder: Path, private: Path | None) -> tuple[Event, ...]:
+    """The events of `private` alone, sound beside the registry in `folder`; none without one. Errors as `load`."""
+    if private is None:
+        return ()
+    return _sound(private, _sound(folder, ()).events).events
 
 
 def files(root: Path, folder: str) -> tuple[str, ...]:
@@ -124,17 +119,18 @@ def files(root: Path, folder: str) -> tuple[str, ...]:
 
     Raises RegistryUnavailableError when the folder cannot be read.
     """
-    return tuple(f"{folder}/{entry.name}" for entry in _entries(root / folder))
+    return tuple(f"{folder}/{entry.name}" for entry in folders.entries(root / folder))
 
 
-def check(registry: Registry) -> tuple[Fault, ...]:
+def check(registry: Registry, beside: Sequence[Event] = ()) -> tuple[Fault, ...]:
     """What is wrong between events: ids used twice, events that overlap, and supersedes that lead nowhere.
 
-    Two events overlap when they share class, a channel and a region by name, and a day (a permanent or
-    open event counts its first day), and neither supersedes the other.
+    Two events overlap when they share class, a channel and a region by name, and a day (a permanent or open event
+    counts its first day), and neither supersedes the other. Ids must differ from those of the events `beside` too,
+    and `supersedes` may name one of them.
     """
     faults: list[Fault] = []
-    ids = [event.id for event in registry.events]
+    ids = [event.id for event in (*beside, *registry.events)]
     for event in registry.events:
         if ids.count(event.id) > 1:
             faults.append(Fault(event.id, "id", "each id once", f"{ids.count(event.id)} times"))
@@ -148,54 +144,36 @@ def check(registry: Registry) -> tuple[Fault, ...]:
     return tuple(sorted(faults))
 
 
-def _entries(folder: Path) -> list[Path]:
+def events_bytes(events: Sequence[Event]) -> bytes:
+    """The canonical JSON array of the events, sorted by id."""
+    return canonical.encode([event.record() for event in sorted(events, key=lambda event: event.id)])
+
+
+def parse_events(raw: bytes, where: str) -> tuple[Event, ...]:
+    """The events whose `events_bytes` is `raw`. Raises RegimeError, naming `where`, if there are none."""
     try:
-        return sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError as error:
-        raise RegistryUnavailableError(f"{folder}: expected a folder, found: {error.strerror}") from error
-
-
-def _raw(entry: Path) -> bytes | None:
-    if entry.is_symlink() or not entry.is_file() or entry.suffix != ".yaml":
-        return None
-    try:
-        with entry.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise RegistryUnavailableError(f"{entry}: expected a file, found: {error.strerror}") from error
-
-
-def _event(name: str, raw: bytes | None) -> Event | list[Fault]:
-    if raw is None:
-        return [Fault(name, "file", "a regular file named <id>.yaml", "something else")]
-    if len(raw) > MAX_BYTES:
-        return [Fault(name, "file", f"at most {MAX_BYTES} bytes", "more")]
-    try:
-        tree = parse(raw)
-        # Through JSON, because only there do strict models take lists for tuples.
-        event = Event.model_validate_json(json.dumps(tree))
-    except StrictYamlError as error:
-        return [Fault(name, "file", "strict YAML", str(error))]
+        items = canonical.decode_canonical(raw, where=where)
+        if not isinstance(items, list):
+            raise RegimeError([Fault(where, "file", "an array of events", type(items).__name__)])
+        # Each through JSON, because only there do strict models take lists for tuples.
+        events = tuple(Event.model_validate_json(json.dumps(item)) for item in items)
+    except Malformed as error:
+        raise RegimeError([Fault(where, "file", "canonical JSON", str(error))]) from error
     except ValidationError as error:
-        return [_fault(name, fault) for fault in error.errors(include_url=False)]
-    if name != f"{event.id}.yaml":
-        return [Fault(name, "id", repr(name.removesuffix(".yaml")), repr(event.id))]
-    return event
+        raise RegimeError(folders.faults_of(where, error)) from error
+    if events_bytes(events) != raw:
+        raise RegimeError([Fault(where, "file", "events sorted by id, every field given", "something else")])
+    return events
 
 
-def _fault(name: str, fault: Any) -> Fault:
-    field = ".".join(str(part) for part in fault["loc"]) or fault.get("ctx", {}).get("field") or "event"
-    if fault["type"] == "refused":
-        return Fault(name, field, fault["ctx"]["expected"], _short(fault["ctx"]["found"]))
-    if fault["type"] == "missing":
-        return Fault(name, field, "a value", "none")
-    if fault["type"] == "extra_forbidden":
-        return Fault(name, field, "no such field", _short(repr(fault["input"])))
-    return Fault(name, field, fault["msg"], _short(repr(fault["input"])))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
+def _sound(folder: Path, beside: Sequence[Event]) -> Registry:
+    found = folders.read(folder)
+    registry = Registry(found.events)
+    faults = (*found.faults, *check(registry, beside))
+    # a file that cannot be read as an event is not one that was removed: first things first
+    if faults or (faults := found.unrecorded):
+        raise RegimeError(faults)
+    return registry
 
 
 def _same_days(one: Event, other: Event) -> bool:

@@ -28,6 +28,7 @@ CHANNELS: Final = MappingProxyType(
         "meta_ads": "advertising on Facebook and Instagram",
         "snap_ads": "advertising on Snapchat",
         "tiktok_ads": "advertising on TikTok",
+        "x_ads": "advertising on X, Twitter until 2023",
         "app_install": "advertising for app installations",
         "organic_search": "unpaid visits from search",
         "search_console": "what Google Search Console reports",

@@ -22,19 +22,16 @@ class _Task(NamedTuple):
     spec: Spec
     panel: Panel
     origin: int
-    until: int
 
 
 def _window(task: _Task) -> Window:
-    return backtest.run_window(task.spec, task.panel, task.origin, task.until)
+    return backtest.run_window(task.spec, task.panel, task.origin)
 
 
 def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     data = panel(context, spec)
-    time = len(data.periods)
-    known = origins(spec, time)
-    tasks = [_Task(spec, data, *pair) for pair in zip(known, (*known[1:], time), strict=True)]
+    tasks = [_Task(spec, data, origin) for origin in origins(spec, len(data.periods))]
     windows = context.workers.map(f"{spec.name}: backtest windows", _window, tasks)
     write_parquet(backtest.forecasts_table(spec, data, windows), out / "forecasts.parquet")
     write_parquet(backtest.one_step_table(data, windows), out / "one_step.parquet")

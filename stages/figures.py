@@ -10,10 +10,11 @@ from typing import Literal, NamedTuple
 from markupsafe import Markup
 
 from stages import drawing
-from stages.drawing import THIN, Frame, Key, Magnitude, Scale, Tick, level, magnitude
+from stages.drawing import Frame, Key, Magnitude, Scale, Tick, level, magnitude
 from stages.report_input import (
     METHODS,
     METRICS,
+    Calibrated,
     Coverage,
     CoverageLevel,
     LocationForecast,
@@ -137,7 +138,7 @@ def _breaks(frame: Frame, report: ReportInput, location: str) -> Markup:
     drawn = []
     for alarm in report.detection.alarms:
         day = alarm.start.toordinal()
-        if alarm.re_anchored and alarm.location in (None, location) and frame.x.low <= day <= frame.x.high:
+        if alarm.breaks and alarm.location in (None, location) and frame.x.low <= day <= frame.x.high:
             x = frame.x.at(day)
             drawn.append(drawing.line([(x, frame.y.start), (x, frame.y.stop)], "break"))
             drawn.append(drawing.mark(x, frame.y.stop, "down", "break", 4))
@@ -206,8 +207,8 @@ def fan_legend(report: ReportInput) -> Markup:
         keys.append(Key("line", "naive", "seasonal naive: the same period last year"))
     if report.holdout:
         keys.append(Key("area", "held", "holdout"))
-    if any(alarm.re_anchored for alarm in report.detection.alarms):
-        keys.append(Key("down", "break", "break that re-anchored the forecast"))
+    if any(alarm.breaks for alarm in report.detection.alarms):
+        keys.append(Key("down", "break", "break that the forecast was re-anchored or rescaled at"))
     if any(caveats(report, location) for location in report.locations[:SHOWN_LOCATIONS]):
         keys.append(Key("triangle", "clip", "interval goes on beyond the chart"))
     return drawing.legend(keys)
@@ -254,22 +255,25 @@ def errors_legend() -> Markup:
 
 
 def covered(levels: Sequence[CoverageLevel], name: str, where: str) -> Markup:
-    """Measured against nominal coverage, before and after calibration, with 95 % binomial error bars."""
-    marks: list[tuple[float, int, int, float, Literal["square", "circle"], str]] = []
-    for each in levels:
-        marks.append((each.level, each.inside_before, each.targets, -5.0, "square", "before"))
-        marks.append((each.level, each.inside_after, each.targets, 5.0, "circle", "ours"))
+    """Measured against nominal coverage, ours before and after calibration and seasonal naive's, with Wilson bars."""
+    marks: list[tuple[int, int, int, float, Literal["square", "circle", "triangle"], str]] = []
+    for place, each in enumerate(levels):
+        marks.append((place, each.inside_before, each.targets, -12.0, "square", "before"))
+        marks.append((place, each.inside_after, each.targets, 0.0, "circle", "ours"))
+        marks.append((place, each.inside_naive, each.targets, 12.0, "triangle", "naive"))
     floor = min([*(each.level for each in levels), *(wilson(inside, n)[0] for _, inside, n, *_ in marks)])
     rows = drawing.ticks(min(floor, 0.9), 1.0, 5, 0.01)
-    frame = drawing.framed(380, 300, (rows[0].value, 1.0), rows)
-    columns = [Tick(each.level, level(each.level).removesuffix(THIN + "%")) for each in levels]
-    corner = (frame.x.start, frame.y.start), (frame.x.stop, frame.y.stop)
-    drawn = [drawing.axes(frame, columns, rows, "% measured, over % nominal"), drawing.line(corner, "ideal")]
-    for nominal, inside, n, shift, shape, style in marks:
-        x = frame.x.at(nominal) + shift
+    frame = drawing.framed(380, 300, (-0.5, len(levels) - 0.5), rows)
+    columns = [Tick(float(place), level(each.level)) for place, each in enumerate(levels)]
+    drawn = [drawing.axes(frame, columns, rows, "% measured, by nominal level")]
+    for place, each in enumerate(levels):
+        y = frame.y.at(each.level)
+        drawn.append(drawing.line([(frame.x.at(place - 0.45), y), (frame.x.at(place + 0.45), y)], "ideal"))
+    for place, inside, n, shift, shape, style in marks:
+        x = frame.x.at(place) + shift
         drawn.append(drawing.whisker(frame, x, *wilson(inside, n), style))
         drawn.append(drawing.mark(x, frame.y.at(inside / n), shape, style, 4))
-    desc = "The closer to the diagonal the better; bars are 95 % binomial intervals. The table has the values."
+    desc = "The closer to the dotted level the better; bars are 95 % Wilson intervals. The table has the values."
     return drawing.svg(name, (380, 300), f"Measured against nominal coverage {where}", desc, drawn)
 
 
@@ -279,6 +283,7 @@ def covered_legend() -> Markup:
         [
             Key("square", "before", "before calibration"),
             Key("circle", "ours", "after calibration"),
+            Key("triangle", "naive", "seasonal naive, calibrated the same way"),
             Key("line", "ideal", "measured equals nominal"),
         ]
     )
@@ -320,8 +325,8 @@ def changes(report: ReportInput, place: int, form: str) -> Markup:
     for i, alarm in enumerate(report.detection.alarms, 1):
         day = alarm.noticed.toordinal()
         if alarm.location in (None, series.location) and frame.x.low <= day <= frame.x.high:
-            x, y = frame.x.at(day), frame.y.at(alarm.probability)
-            drawn.append(drawing.mark(x, y, "down", "break" if alarm.re_anchored else "kept", 5))
+            x, y = frame.x.at(day), frame.y.at(alarm.reported)
+            drawn.append(drawing.mark(x, y, "down", "break" if alarm.breaks else "kept", 5))
             drawn.append(drawing.words(x, y - 9, f"{i}", "middle", "strong"))
     for start in report.detection.segments:
         if frame.x.low <= start.toordinal() <= frame.x.high:
@@ -341,15 +346,31 @@ def changes_legend(report: ReportInput) -> Markup:
         ),
         Key("line", "naive", f"alarm above {level(report.detection.threshold)}"),
     ]
-    if any(a.re_anchored for a in report.detection.alarms):
-        keys.append(Key("down", "break", "alarm, re-anchored"))
-    if any(not a.re_anchored for a in report.detection.alarms):
-        keys.append(Key("down", "kept", "alarm, not re-anchored"))
+    if any(a.breaks for a in report.detection.alarms):
+        keys.append(Key("down", "break", "alarm of a break: re-anchored or rescaled"))
+    if any(not a.breaks for a in report.detection.alarms):
+        keys.append(Key("down", "kept", "alarm of something else: a pulse, or nothing"))
     if report.detection.segments:
         keys.append(Key("triangle", "last", "break in hindsight"))
     if report.holdout:
         keys.append(Key("area", "held", "holdout"))
     return drawing.legend(keys)
+
+
+def reliability(found: Calibrated) -> Markup:
+    """How often a change was there against how probable it was called, with 95 % binomial error bars."""
+    told = [each for each in found.reliability if each.periods]
+    top = max([0.1, *(wilson(each.changed, each.periods)[1] for each in told), *(each.probability for each in told)])
+    ends = drawing.ticks(0.0, top, 5, 0.01)
+    frame = drawing.framed(380, 300, (0.0, ends[-1].value), ends)
+    corner = (frame.x.start, frame.y.start), (frame.x.stop, frame.y.stop)
+    drawn = [drawing.axes(frame, ends, ends, "% with a change, over % told"), drawing.line(corner, "ideal")]
+    for each in told:
+        x = frame.x.at(each.probability)
+        drawn.append(drawing.whisker(frame, x, *wilson(each.changed, each.periods), "ours"))
+        drawn.append(drawing.mark(x, frame.y.at(each.changed / each.periods), "circle", "ours", 4))
+    desc = "The closer to the diagonal the better; bars are 95 % binomial intervals. The table has the values."
+    return drawing.svg("reliability", (380, 300), "Reliability of the change probability", desc, drawn)
 
 
 def contributions(report: ReportInput, media: Media, form: str) -> Markup:

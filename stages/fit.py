@@ -1,7 +1,8 @@
 """fit: the posterior, four chains of NUTS, and whether they may be believed.
 
 Depends on the registration receipt: nothing is fitted before the specification is logged. Writes fit/posterior.zarr,
-fit/gates.json and fit/contributions.parquet. A failed gate is a recorded verdict: the forecast is then withheld.
+fit/gates.json and fit/contributions.parquet; where something follows from the verdict on breaks, fit/without.zarr too,
+the posterior as it would have been. A failed gate is a recorded verdict: the forecast is then withheld.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import pyarrow as pa
 from audit import canonical
 from engine import design as designs
 from engine import forecast, posterior
-from engine.detection import power_weights
 from engine.diagnostics import diagnose
 from engine.fit import Chain, Sampler
 from engine.prng import stream
+from engine.reaction import Reaction, acts, none
 from engine.spec import Spec
 from engine.table import Panel, write_parquet
-from stages.inputs import TABLE, VERDICT, panel, verdict
+from stages.inputs import TABLE, VERDICT, asked, panel, verdict
 from stages.stage import RECEIPT, SPEC, Context, Stage
 
 CONTRIBUTION_LEVEL = 0.9
@@ -31,13 +32,13 @@ CONTRIBUTION_LEVEL = 0.9
 class _Task(NamedTuple):
     spec: Spec
     panel: Panel
-    weight: tuple[float, ...]
+    asked: Reaction
     chain: int
 
 
 def _chain(task: _Task) -> Chain:
     spec = task.spec
-    design, _ = designs.build(task.panel, spec, len(task.panel.periods), task.weight)
+    design, _ = designs.build(task.panel, spec, len(task.panel.periods), task.asked)
     sampler = Sampler(spec.model, spec.inference, spec.inference.warmup, spec.inference.draws, design)
     return sampler.chain(design, stream(spec.seed, "fit", task.chain))
 
@@ -45,9 +46,9 @@ def _chain(task: _Task) -> Chain:
 def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     data = panel(context, spec)
-    weight = power_weights(spec.detect, verdict(context), data.periods)
-    tasks = [_Task(spec, data, weight, chain) for chain in range(spec.inference.chains)]
-    chains = context.workers.map(f"{spec.name}: chains", _chain, tasks)
+    found = verdict(context)
+    wanted = asked(spec, data, found)
+    chains = _chains(context, spec, data, wanted)
     coordinates = {
         "location": data.locations,
         "channel": [column.name for column in spec.data.media],
@@ -55,16 +56,24 @@ def _run(context: Context, out: Path) -> None:
         "event": [event.name for event in spec.model.events],
     }
     posterior.write(out / "posterior.zarr", chains, coordinates)
+    if acts(found):
+        plain = none(len(data.periods), spec.backtest.horizon)
+        posterior.write(out / "without.zarr", _chains(context, spec, data, plain), coordinates)
     gates = diagnose(chains, spec.inference)
     (out / "gates.json").write_bytes(canonical.encode(json.loads(gates.model_dump_json())))
-    write_parquet(_contributions(spec, data, weight, out), out / "contributions.parquet")
+    write_parquet(_contributions(spec, data, wanted, out), out / "contributions.parquet")
 
 
-def _contributions(spec: Spec, data: Panel, weight: tuple[float, ...], out: Path) -> pa.Table:
+def _chains(context: Context, spec: Spec, data: Panel, wanted: Reaction) -> list[Chain]:
+    tasks = [_Task(spec, data, wanted, chain) for chain in range(spec.inference.chains)]
+    return context.workers.map(f"{spec.name}: chains", _chain, tasks)
+
+
+def _contributions(spec: Spec, data: Panel, wanted: Reaction, out: Path) -> pa.Table:
     """Per channel over the last year of data: mean and central interval, in the KPI's unit, and its spend."""
     draws = posterior.read(out / "posterior.zarr")
     time = len(data.periods)
-    design, scales = designs.build(data, spec, time, weight)
+    design, scales = designs.build(data, spec, time, wanted)
     first = max(time - spec.plan.year, 0)
     found = forecast.contributions(spec, draws, design, scales, first, time).draws
     tail = (1.0 - CONTRIBUTION_LEVEL) / 2.0

@@ -1,7 +1,8 @@
 """forecast: the table that is published, with the naive forecasts beside it, or a record of why there is none.
 
-Writes forecast/record.json always, and forecast/forecast.parquet, forecast/uncalibrated.parquet,
-forecast/total.parquet, forecast/seasonal_naive.parquet and forecast/last_value.parquet when the fit passed every gate.
+Writes forecast/record.json always. When the fit passed every gate also forecast/forecast.parquet, uncalibrated.parquet,
+point.parquet, total.parquet, seasonal_naive.parquet and last_value.parquet; and then, where something followed from a
+break, without.parquet: the forecast as it would have been.
 """
 
 from __future__ import annotations
@@ -16,53 +17,92 @@ from jax import Array
 
 from audit import canonical
 from engine import design as designs
-from engine import detection, forecast, posterior, publish
+from engine import forecast, posterior, publish
 from engine.calibration import Adjustment
 from engine.gates import Diagnostics
 from engine.levels import interval_probabilities
 from engine.prng import stream
+from engine.reaction import Reaction, acts, none
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, write_parquet
-from stages.inputs import TABLE, VERDICT, panel, verdict
-from stages.record import Record
+from engine.verdict import Verdict
+from stages.inputs import TABLE, VERDICT, asked, panel, verdict
+from stages.record import Break, Record, Total
 from stages.stage import SPEC, Context, Stage
 
-POSTERIOR = "fit/posterior.zarr"
-GATES = "fit/gates.json"
+FIT = "fit"
 ADJUSTMENTS = "calibrate/adjustments.parquet"
+WITHOUT = "calibrate/adjustments_without.parquet"
 
 
 def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     data = panel(context, spec)
-    gates = Diagnostics.model_validate_json(context.artifact(GATES).read_bytes())
+    gates = Diagnostics.model_validate_json((context.artifact(FIT) / "gates.json").read_bytes())
     found = verdict(context)
+    wanted = asked(spec, data, found)
+    total = without = None
+    if gates.passed:
+        total = _publish(context, spec, data, wanted, out)
+        for rule in ("seasonal_naive", "last_value"):
+            write_parquet(publish.naive_table(spec, data, rule), out / f"{rule}.parquet")
+        if acts(found):
+            without = _without(context, spec, data, out)
     record = Record(
         released=gates.passed,
         failed_gates=tuple(gate.name for gate in gates.gates if not gate.passed),
-        re_anchored_at=found.re_anchor,
-        older_data_weight=spec.detect.power if found.re_anchor else 1.0,
-        interval_widening=detection.widening(spec.detect, found, data.periods, spec.plan.year),
+        breaks=_breaks(found),
+        re_anchored_at=None if wanted.re_anchored_at is None else data.periods[wanted.re_anchored_at],
+        older_data_weight=min(wanted.weight),
+        interval_widening=wanted.widening,
+        total=total,
+        total_without=without,
     )
     (out / "record.json").write_bytes(canonical.encode(json.loads(record.model_dump_json())))
-    if record.released:
-        _publish(context, spec, data, detection.power_weights(spec.detect, found, data.periods), record, out)
 
 
-def _publish(context: Context, spec: Spec, data: Panel, weight: tuple[float, ...], record: Record, out: Path) -> None:
-    time = len(data.periods)
-    design, scales = designs.build(data, spec, time, weight)
-    draws = posterior.read(context.artifact(POSTERIOR))
-    paths = forecast.paths(spec, draws, design, scales, time, stream(spec.seed, "forecast"))
-    raw = np.asarray(forecast.quantiles(paths, interval_probabilities(spec.calibrate.levels)))
-    rows = read_parquet(context.artifact(ADJUSTMENTS)).to_pylist()
-    moved = tuple(Adjustment(**row) for row in rows)
-    final = publish.calibrated_quantiles(spec, raw, scales.kpi, moved, record.interval_widening)
-    write_parquet(publish.quantile_table(spec, data, final), out / "forecast.parquet")
+def _breaks(found: Verdict) -> tuple[Break, ...]:
+    return tuple(
+        Break(start=f.start, cause=f.cause, event=f.event, odds=f.odds, consequence=f.consequence, reason=f.reason)
+        for f in found.findings
+    )
+
+
+def _publish(context: Context, spec: Spec, data: Panel, wanted: Reaction, out: Path) -> Total:
+    paths, raw, scale = _paths(context, spec, data, wanted, "posterior.zarr")
+    write_parquet(_calibrated(context, spec, data, raw, scale, ADJUSTMENTS), out / "forecast.parquet")
     write_parquet(publish.quantile_table(spec, data, raw), out / "uncalibrated.parquet")
-    write_parquet(_total(spec, paths), out / "total.parquet")
-    for rule in ("seasonal_naive", "last_value"):
-        write_parquet(publish.naive_table(spec, data, rule), out / f"{rule}.parquet")
+    point = np.asarray(forecast.point(paths, spec.point))
+    write_parquet(publish.point_table(spec, data, point), out / "point.parquet")
+    total = _total(spec, paths)
+    write_parquet(total, out / "total.parquet")
+    return _summary(total)
+
+
+def _without(context: Context, spec: Spec, data: Panel, out: Path) -> Total:
+    """The forecast of the model as declared, calibrated by windows of the model as declared."""
+    plain = none(len(data.periods), spec.backtest.horizon)
+    paths, raw, scale = _paths(context, spec, data, plain, "without.zarr")
+    write_parquet(_calibrated(context, spec, data, raw, scale, WITHOUT), out / "without.parquet")
+    return _summary(_total(spec, paths))
+
+
+def _paths(
+    context: Context, spec: Spec, data: Panel, wanted: Reaction, fitted: str
+) -> tuple[Array, np.ndarray, tuple[float, ...]]:
+    time = len(data.periods)
+    design, scales = designs.build(data, spec, time, wanted)
+    draws = posterior.read(context.artifact(FIT) / fitted)
+    paths = forecast.paths(spec, draws, design, scales, time, stream(spec.seed, "forecast"), wanted.widening)
+    raw = np.asarray(forecast.quantiles(paths, interval_probabilities(spec.calibrate.levels)))
+    return paths, raw, scales.kpi
+
+
+def _calibrated(
+    context: Context, spec: Spec, data: Panel, raw: np.ndarray, scale: tuple[float, ...], adjustments: str
+) -> pa.Table:
+    moved = tuple(Adjustment(**row) for row in read_parquet(context.artifact(adjustments)).to_pylist())
+    return publish.quantile_table(spec, data, publish.calibrated_quantiles(spec, raw, scale, moved))
 
 
 def _total(spec: Spec, paths: Array) -> pa.Table:
@@ -73,4 +113,9 @@ def _total(spec: Spec, paths: Array) -> pa.Table:
     return pa.table({name: pa.array(list(v), pa.float64()) for name, v in columns.items()})
 
 
-STAGE = Stage("forecast", reads=(TABLE, VERDICT, POSTERIOR, GATES, ADJUSTMENTS, SPEC), run=_run)
+def _summary(total: pa.Table) -> Total:
+    values = total.column("value").to_pylist()
+    return Total(median=values[len(values) // 2], low=values[0], high=values[-1])
+
+
+STAGE = Stage("forecast", reads=(TABLE, VERDICT, FIT, ADJUSTMENTS, WITHOUT, SPEC), run=_run)

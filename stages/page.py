@@ -35,6 +35,7 @@ from stages.figures import (
     fan,
     fan_legend,
     pit,
+    reliability,
 )
 from stages.report_input import (
     METHODS,
@@ -51,7 +52,10 @@ from stages.wording import (
     error,
     error_scale,
     levels_of,
+    measured_levels,
+    odds,
     periods,
+    score,
     verdicts,
     wilson,
 )
@@ -67,9 +71,9 @@ def render(report: ReportInput) -> bytes:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    numbers = (math.isfinite, drawing.number, percent, level, magnitude, diagnostic, wilson, periods)
-    sentences = (beside, verdicts, levels_of, caveats, compared, error, error_scale)
-    figures = (fan, errors, covered, pit, changes, contributions)
+    numbers = (math.isfinite, drawing.number, percent, level, magnitude, diagnostic, wilson, periods, odds, score)
+    sentences = (beside, verdicts, levels_of, measured_levels, caveats, compared, error, error_scale)
+    figures = (fan, errors, covered, pit, changes, reliability, contributions)
     legends = (fan_legend, errors_legend, covered_legend, changes_legend)
     environment.globals.update({f.__name__: f for f in (*numbers, *sentences, *figures, *legends)})
     environment.globals.update(METHODS=METHODS, METRICS=METRICS, CLAIMS=CLAIMS)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.closure import closure, modules
-from stages.detect import REGIMES
+from stages.hazard import LABELLED
+from stages.registered import REGIMES
 from stages.stage import STAGES, Stage
 
 HEAD = """\
@@ -24,7 +25,12 @@ stages:
 ITEM = "${item.forecast}"
 FOLDER = f"artifacts/{ITEM}"
 # beside artifacts and code: what a stage reads from the project
-INPUTS = {"ingest": ("data",), "detect": (REGIMES,)}
+INPUTS = {
+    "ingest": ("data",),
+    "register": ("registry/private", REGIMES),
+    "hazard": (LABELLED, REGIMES),
+    "detect": (REGIMES,),
+}
 PARAMS = {"ingest": (f"specs.{ITEM}",), "register": (f"specs.{ITEM}",)}
 # what cannot be seen by imports: locked packages, and the template of the report
 FILES = {"report": ("stages/page.html.j2",)}

@@ -1,7 +1,8 @@
 """register: the specification, signed and logged before anything is fitted, with the holdout committed to by digest.
 
-Writes register/spec.json (canonical JSON) and register/receipt.json (its place in the log). A second specification
-for the same data is allowed and gets number n. A specification already logged gives its first receipt again.
+Writes register/spec.json (canonical JSON), register/private.json (the client's own regime events; none: an empty
+array) and register/receipt.json (its place in the log). A second specification for the same data is allowed and gets
+number n. A specification already logged gives its first receipt again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from engine.origins import holdout_origins
 from engine.spec import parse_spec
 from engine.table import ipc_bytes, read_parquet, schema_of, to_panel
 from stages.inputs import TABLE
+from stages.registered import PRIVATE, REGIMES, private_events
 from stages.stage import BUILDER, SPEC, Context, Stage, internal
 
 
@@ -34,6 +36,7 @@ def _run(context: Context, out: Path) -> None:
     first = panel.periods[holdout_origins(spec, time)[0]]
     kept = [period >= first for period in table.column("period").to_pylist()]
     (out / "spec.json").write_bytes(raw)
+    (out / "private.json").write_bytes(private_events(context.root, spec.detect.registered.private))
     now = context.clock()
     home = Home(context.home, context.database, context.passphrase)
     receipt = register_spec(
@@ -47,13 +50,20 @@ def _run(context: Context, out: Path) -> None:
         internal(context),
         BUILDER,
         context.metadata(now, now),
+        beside=[(out / "private.json", context.artifact_name(PRIVATE))],
     )
     (out / "receipt.json").write_bytes(receipt_bytes(receipt))
+
+
+def _inputs(context: Context) -> tuple[str, ...]:
+    private = parse_spec(context.declared()).detect.registered.private
+    return () if private is None else (private.folder, REGIMES)
 
 
 STAGE = Stage(
     "register",
     reads=(TABLE,),
     run=_run,
+    inputs=_inputs,
     stated=False,  # the registration itself is its statement
 )

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.errors import AuditError, Tampered
-from engine.errors import EngineError
-from stages.stage import SPEC, STAGES, Context, context, failure, into_profile, load, run
+from audit.errors import Tampered
+from stages.stage import REFUSALS, SPEC, STAGES, Context, context, failure, into_profile, load, run
 
 REPLAYED = tuple(name for name in STAGES if name not in ("register", "seal"))
 
@@ -35,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         into_profile(["-m", "stages.replay", *argv])
         replay(context(Path.cwd(), arguments.forecast))
-    except (AuditError, EngineError) as error:
+    except REFUSALS as error:
         return failure(error)
     return 0
 

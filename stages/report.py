@@ -16,12 +16,14 @@ from audit.digest import sha256
 from audit.kinds import Registration
 from audit.receipt import Receipt, parse_receipt
 from engine import precision
-from engine.detection import Finding, Verdict
+from engine.evaluation import EVERYWHERE
 from engine.gates import Diagnostics
+from engine.hazard import Calibration
 from engine.levels import bounds, probability_name
 from engine.origins import holdout_origins, origins
 from engine.spec import Spec
 from engine.table import Panel, ipc_bytes, read_parquet, schema_of
+from engine.verdict import Finding, Verdict
 from stages import page
 from stages import report_input as inputs
 from stages.inputs import TABLE, VERDICT, panel, verdict
@@ -33,6 +35,24 @@ PIT_BINS = 10
 PLANS = {
     "last_year": "go on as in the same weeks a year before",
     "recent_mean": "go on at the mean of the last {recent} periods",
+}
+CONSEQUENCES = {
+    "re_anchor": "Re-anchored: earlier data weigh {power:g} in the fit, level and slope are fresh from here on, and "
+    "intervals are wider, by the factor {widen:g} at first, falling to 1 over {periods} periods.",
+    "rescale": "Rescaled: the metric counts in other units from here on; demand keeps all its data.",
+    "mask": "Masked: each of these periods has an effect of its own, so that they say nothing about the rest.",
+    "model": "Modelled: these periods share one effect of their own.",
+    "keep": "None.",
+}
+REGIMES = {
+    "none": "",
+    "media": " and from the spending regime before its origin",
+    "outcome": " and from the regime of the outcome before its origin",
+}
+FOLLOWED = {
+    "split": "",
+    "aci": " The level then follows the misses of past forecasts (adaptive conformal inference).",
+    "pid": " The quantile then follows the misses of past forecasts (conformal PID control).",
 }
 MEANINGS = {
     "rhat": "Do the chains agree? Spread between chains over spread within; 1 is full agreement.",
@@ -77,7 +97,7 @@ def _run(context: Context, out: Path) -> None:
         media=_media(spec, files) if record.released else None,
         sampling=_sampling(spec, diagnostics),
         data=_data(spec, data, files),
-        limits=_limits(spec, found, record),
+        limits=_limits(spec, record),
     )
     (out / "report.html").write_bytes(page.render(report))
 
@@ -210,58 +230,120 @@ def _scorecard(rows: list[dict[str, Any]], windows: int, span: inputs.Span) -> i
 
 
 def _coverage(spec: Spec, files: _Artifacts) -> inputs.Coverage:
-    counts = Counter(min(int(row["pit"] * PIT_BINS), PIT_BINS - 1) for row in files.rows("backtest/forecasts.parquet"))
+    counts = Counter(min(int(row["pit"] * PIT_BINS), PIT_BINS - 1) for row in files.rows("adapt/forecasts.parquet"))
+    rolling = files.rows("calibrate/coverage_rolling.parquet")
     return inputs.Coverage(
-        # pooled locations share their weeks: their scores are not exchangeable with one another
-        claim="disjoint_moments" if len(spec.data.locations) == 1 else "empirical",
-        protocol="Each past forecast was calibrated by the scores of outcomes already known when it was made, and by "
-        "nothing later; weights come from the age of a score and from the spending regime before its origin.",
-        rolling=_levels(files.rows("calibrate/coverage_rolling.parquet")),
-        holdout=_levels(files.rows("calibrate/coverage_holdout.parquet")),
+        claim=_claim(spec),
+        protocol=_protocol(spec),
+        rolling=_levels(rolling, EVERYWHERE),
+        holdout=_levels(files.rows("calibrate/coverage_holdout.parquet"), EVERYWHERE),
+        locations=tuple(
+            inputs.LocationCoverage(location=name, levels=_levels(rolling, name))
+            for name in (spec.data.locations if len(spec.data.locations) > 1 else ())
+        ),
         pit=tuple(counts[b] for b in range(PIT_BINS)),
         pit_of="before",
     )
 
 
-def _levels(rows: list[dict[str, Any]]) -> tuple[inputs.CoverageLevel, ...]:
+def _claim(spec: Spec) -> inputs.Claim:
+    declared = spec.calibrate
+    if declared.method.kind != "split":
+        return "long_run"
+    # pooled locations share their weeks: their scores are not exchangeable with one another
+    if declared.moments == "outcome" or (declared.groups == "pooled" and len(spec.data.locations) > 1):
+        return "empirical"
+    return "exchangeable" if declared.moments == "none" and declared.decay == 1.0 else "disjoint_moments"
+
+
+def _protocol(spec: Spec) -> str:
+    declared = spec.calibrate
+    whose = "its own location's scores" if declared.groups == "location" else "the scores, over all locations,"
+    if len(spec.data.locations) == 1:
+        whose = "the scores"
+    return (
+        f"Each past forecast was calibrated by {whose} of outcomes already known when it was made, and by nothing "
+        f"later; weights come from the age of a score{REGIMES[declared.moments]}.{FOLLOWED[declared.method.kind]}"
+    )
+
+
+def _levels(rows: list[dict[str, Any]], location: str) -> tuple[inputs.CoverageLevel, ...]:
     fields = ("level", "inside_before", "inside_after", "width_before", "width_after")
-    ours = [row for row in rows if row["forecaster"] == "noptik"]
-    return tuple(inputs.CoverageLevel(targets=row["cases"], **{f: row[f] for f in fields}) for row in ours)
+    here = [row for row in rows if row["location"] == location]
+    naive = {row["level"]: row for row in here if row["forecaster"] == "seasonal_naive"}
+    return tuple(
+        inputs.CoverageLevel(
+            targets=row["cases"],
+            inside_naive=naive[row["level"]]["inside_after"],
+            width_naive=naive[row["level"]]["width_after"],
+            **{f: row[f] for f in fields},
+        )
+        for row in here
+        if row["forecaster"] == "noptik"
+    )
 
 
 def _detection(spec: Spec, found: Verdict, files: _Artifacts) -> inputs.Detection:
     rows = files.rows("detect/changes.parquet")
-    series = inputs.ChangeSeries(
-        location="all",
-        dates=tuple(row["period"] for row in rows),
-        probability=tuple(min(max(row["change_probability"], 0.0), 1.0) for row in rows),
-    )
+    reported = {row["period"]: min(max(row["change_probability"], 0.0), 1.0) for row in rows}
+    calibration = Calibration.model_validate_json(files.raw("hazard/calibration.json"))
     return inputs.Detection(
-        threshold=spec.detect.threshold,
+        threshold=found.threshold,
         window=spec.detect.window,
-        series=(series,),
-        alarms=tuple(_alarm(spec, finding) for finding in found.findings),
+        series=(
+            inputs.ChangeSeries(location="all", dates=tuple(reported), probability=tuple(reported.values())),
+        ),
+        alarms=tuple(_alarm(spec, finding, reported[finding.alarm]) for finding in found.findings),
         segments=tuple(row["period"] for row in rows[1:] if row["segment_start"]),
         registered_events=found.registered_events,
-    )
+        calibrated=_calibrated(calibration, files.rows("hazard/reliability.parquet")),
+    )  # fmt: skip
 
 
-def _alarm(spec: Spec, finding: Finding) -> inputs.Alarm:
+def _alarm(spec: Spec, finding: Finding, reported: float) -> inputs.Alarm:
     event = None
     if finding.event is not None and finding.event_first is not None:
         event = inputs.Event(name=finding.event, kind=finding.cause.replace("_", " "), first=finding.event_first)
+    asked = spec.detect.consequences
     return inputs.Alarm(
         noticed=finding.alarm,
         start=finding.start,
+        last=finding.last,
         location=None,
-        probability=min(finding.probability, 1.0),
-        re_anchored=finding.re_anchors,
+        reported=reported,
+        probability=finding.probability,
+        cause=finding.cause.replace("_", " "),
+        odds=finding.odds,
+        action=finding.consequence,
         reason=finding.reason,
         event=event,
-        consequence=f"Earlier data weigh {spec.detect.power:g} in the fit, and intervals are widened by the factor "
-        f"{spec.detect.widen:g} in the first year after."
-        if finding.re_anchors
-        else "None: the regime is kept.",
+        consequence=CONSEQUENCES[finding.consequence].format(
+            power=asked.power, widen=asked.widen, periods=asked.widen_periods
+        ),
+    )
+
+
+def _calibrated(found: Calibration, bins: Sequence[dict[str, Any]]) -> inputs.Calibrated:
+    return inputs.Calibrated(
+        hazard=found.hazard,
+        events=found.groups,
+        series=found.simulated_series + len(found.real_series),
+        real=found.real_series,
+        log=found.out.log,
+        log_base_rate=found.base_rate.log,
+        log_uncalibrated=found.uncalibrated.log,
+        brier=found.out.brier,
+        brier_base_rate=found.base_rate.brier,
+        brier_uncalibrated=found.uncalibrated.brier,
+        false_alarms_per_year=found.alarms_out.false_alarms_per_year,
+        changes=found.alarms_out.changes,
+        noticed=found.alarms_out.noticed,
+        delay=found.alarms_out.delay,
+        reliability=tuple(
+            inputs.Told(probability=row["mean"], periods=row["cases"], changed=row["happened"])
+            for row in bins
+            if row["probability"] == "calibrated" and row["cases"]
+        ),
     )
 
 
@@ -344,15 +426,26 @@ def _data(spec: Spec, data: Panel, files: _Artifacts) -> inputs.Data:
     )  # fmt: skip
 
 
-def _limits(spec: Spec, found: Verdict, record: Record) -> tuple[str, ...]:
+def _limits(spec: Spec, record: Record) -> tuple[str, ...]:
     limits = ["Calibration scores are pooled over locations, so coverage is marginal over them and not per location."]
-    if record.interval_widening > 1.0:
+    if spec.point == "relative_median":
         limits.append(
-            f"Intervals are widened by the factor {record.interval_widening:g} because of the change of "
-            f"{record.re_anchored_at}; the backtest's coverage was measured without that factor."
+            "MAPE is of the declared point forecast (forecast/point.parquet), the (-1)-median, which is made for that "
+            "error and lies below the median; what is drawn and summed is the median."
         )
-    if found.re_anchor is not None:
-        limits.append("Backtest windows give full weight to data before a change; only the published fit re-anchors.")
+    widest = max(record.interval_widening)
+    if widest > 1.0:
+        limits.append(
+            f"Intervals are up to {widest:.2f} times as wide because of the change of {record.re_anchored_at}; windows "
+            "of the backtest after that change are widened by the same rule."
+        )
+    if record.total is not None and record.total_without is not None:
+        shown, without, unit = record.total, record.total_without, spec.data.kpi.unit
+        limits.append(
+            f"Had nothing followed from the breaks found, the total would be {without.median:,.0f} {unit} "
+            f"({without.low:,.0f} to {without.high:,.0f}) and not {shown.median:,.0f} ({shown.low:,.0f} to "
+            f"{shown.high:,.0f}), both before calibration; forecast/without.parquet has the whole table."
+        )
     if len(spec.data.locations) == 1:
         limits.append("One national series: media effects rest on variation over time alone.")
     return tuple(limits)
@@ -361,9 +454,10 @@ def _limits(spec: Spec, found: Verdict, record: Record) -> tuple[str, ...]:
 STAGE = Stage(
     "report",
     reads=(
-        TABLE, REJECTIONS, VERDICT, SPEC, RECEIPT, "backtest/forecasts.parquet", "calibrate/rolling_origins.parquet",
+        TABLE, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet", "calibrate/rolling_origins.parquet",
         "calibrate/scorecard_rolling.parquet", "calibrate/scorecard_holdout.parquet",
         "calibrate/coverage_rolling.parquet", "calibrate/coverage_holdout.parquet", "detect/changes.parquet",
+        "hazard/calibration.json", "hazard/reliability.parquet",
         "fit/gates.json", "fit/contributions.parquet", "forecast",
     ),
     run=_run,

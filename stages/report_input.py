@@ -203,7 +203,10 @@ class Backtest(Frozen):
 
 
 class CoverageLevel(Frozen):
-    """How many of `targets` outcomes lay inside; widths are mean width over mean outcome (inf: unbounded)."""
+    """How many of `targets` outcomes lay inside; widths are mean width over mean outcome (inf: unbounded).
+
+    `naive` is seasonal naive, conformalised the same way.
+    """
 
     level: Unit
     targets: Count
@@ -211,15 +214,24 @@ class CoverageLevel(Frozen):
     inside_after: Natural
     width_before: Error
     width_after: Error
+    inside_naive: Natural
+    width_naive: Error
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
-        if max(self.inside_before, self.inside_after) > self.targets:
+        if max(self.inside_before, self.inside_after, self.inside_naive) > self.targets:
             raise ValueError(f"coverage {self.level}: more outcomes inside than the {self.targets} targets")
         return self
 
 
-Claim = Literal["exchangeable", "disjoint_moments", "empirical"]
+class LocationCoverage(Frozen):
+    """Coverage after calibration of one location alone, by level as elsewhere."""
+
+    location: Text
+    levels: Annotated[tuple[CoverageLevel, ...], Field(min_length=1)]
+
+
+Claim = Literal["exchangeable", "disjoint_moments", "long_run", "empirical"]
 
 
 class Coverage(Frozen):
@@ -227,13 +239,15 @@ class Coverage(Frozen):
 
     `claim` says what theory supports: `exchangeable` (equal weights: exact under exchangeability only),
     `disjoint_moments` (weights fixed from data disjoint from the scores: the bound of Barber et al. 2023),
-    `empirical` (neither: measured coverage only). `protocol` is a sentence: which scores calibrated what.
+    `long_run` (the intervals follow past misses: the share of misses over many forecasts), `empirical` (none of
+    these: measured coverage only). `protocol` is a sentence: which scores calibrated what.
     """
 
     claim: Claim
     protocol: Text
     rolling: Annotated[tuple[CoverageLevel, ...], Field(min_length=1)]
     holdout: tuple[CoverageLevel, ...]
+    locations: tuple[LocationCoverage, ...]  # of past windows; empty where there is one location
     pit: tuple[Natural, ...]  # counts in equal bins of [0, 1]; empty when not measured
     pit_of: Literal["before", "after"]  # calibration
 
@@ -267,17 +281,63 @@ class Event(Frozen):
     first: date
 
 
+Action = Literal["re_anchor", "rescale", "mask", "model", "keep"]
+
+
 class Alarm(Frozen):
     """An alarm, what it was taken for and what followed. `location` None means all locations."""
 
     noticed: date  # the period at whose end the alarm was raised
-    start: date  # the most probable first period of the change
+    start: date  # the most probable first period of what is new
+    last: date | None  # the last period of a pulse that has passed
     location: Text | None
-    probability: Share
-    re_anchored: bool
+    reported: Share  # the detector's own probability, as the chart draws it
+    probability: Share  # calibrated, of a change that lasts
+    cause: Text
+    odds: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # of the cause against all others together
+    action: Action
     reason: Text  # the verdict in words
     event: Event | None
     consequence: Text
+
+    @property
+    def breaks(self) -> bool:
+        """Whether the forecast takes what came before for another regime, or another metric."""
+        return self.action in ("re_anchor", "rescale")
+
+
+class Told(Frozen):
+    """Periods that were told about this probability of a change, out of sample, and how many had one."""
+
+    probability: Share  # mean of those told
+    periods: Count
+    changed: Natural
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.changed > self.periods:
+            raise ValueError(f"reliability: {self.changed} changes in {self.periods} periods")
+        return self
+
+
+class Calibrated(Frozen):
+    """How the detector was calibrated against labelled events; scores are means, out of sample, smaller is better."""
+
+    hazard: Unit
+    events: Count  # each held out in turn
+    series: Count
+    real: tuple[Text, ...]  # names of the real ones among them
+    log: Error
+    log_base_rate: Error
+    log_uncalibrated: Error
+    brier: Error
+    brier_base_rate: Error
+    brier_uncalibrated: Error
+    false_alarms_per_year: Error
+    changes: Natural
+    noticed: Natural
+    delay: Error | None  # median, in periods, of those noticed
+    reliability: tuple[Told, ...]  # ascending in probability
 
 
 class Detection(Frozen):
@@ -289,6 +349,7 @@ class Detection(Frozen):
     alarms: tuple[Alarm, ...]  # by the date they were noticed
     segments: tuple[date, ...]  # first periods of the segments in hindsight, but for the first segment
     registered_events: Natural  # how many registered events alarms were compared with
+    calibrated: Calibrated | None
 
     @model_validator(mode="after")
     def _sorted(self) -> Self:

@@ -49,10 +49,23 @@ from audit.statement import (
 from engine import precision
 from engine.errors import EngineError, ProfileError
 from engine.spec import Spec, parse_spec
+from registry.errors import RegistryError, RegistryUnavailableError
 from stages.progress import Progress
 from stages.workers import Workers
 
-STAGES = ("ingest", "register", "backtest", "detect", "fit", "calibrate", "forecast", "report", "seal")
+STAGES = (
+    "ingest",
+    "register",
+    "hazard",
+    "backtest",
+    "detect",
+    "adapt",
+    "fit",
+    "calibrate",
+    "forecast",
+    "report",
+    "seal",
+)
 BUILDER = Builder(version={"noptik": "0.1.0"})
 SPEC = "register/spec.json"
 RECEIPT = "register/receipt.json"
@@ -292,12 +305,15 @@ def context(root: Path, forecast: str, progress: Progress | None = None) -> Cont
     )
 
 
-def failure(error: AuditError | EngineError) -> int:
-    """Says on one line what went wrong; the exit code for it."""
+REFUSALS = (AuditError, EngineError, RegistryError)
+
+
+def failure(error: AuditError | EngineError | RegistryError) -> int:
+    """Says what went wrong; the exit code for it."""
     print(f"error: {error}", file=sys.stderr)
     if isinstance(error, AuditError):
         return error.exit_code
-    return 2 if isinstance(error, ProfileError) else 1
+    return 2 if isinstance(error, ProfileError | RegistryUnavailableError) else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -310,6 +326,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         declared_spec(Path.cwd(), arguments.forecast)  # a typo is told before anything slow is begun
         into_profile(["-m", "stages", arguments.stage, arguments.forecast])
         run(load(arguments.stage), context(Path.cwd(), arguments.forecast))
-    except (AuditError, EngineError) as error:
+    except REFUSALS as error:
         return failure(error)
     return 0

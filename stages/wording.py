@@ -46,12 +46,22 @@ CLAIMS: dict[Claim, tuple[str, str]] = {
             "computed from data, so the measured coverage is shown beside it."
         ),
     ),
+    "long_run": (
+        "The share of misses over many forecasts, not this forecast",
+        (
+            "The intervals follow the misses of past forecasts: wider after more misses than the level allows, "
+            "narrower after fewer. Whatever the outcomes, the share of misses over a long run of forecasts then "
+            "comes close to the nominal one (Gibbs and Candès 2021; Angelopoulos, Candès and Tibshirani 2023). "
+            "That says nothing of any single forecast, and the run so far is no longer than the one whose coverage "
+            "was measured here."
+        ),
+    ),
     "empirical": (
         "Empirically validated",
         (
-            "The weights were not fixed independently of the calibration scores, so no bound on coverage "
-            "applies. These intervals are empirically validated: what speaks for them is the coverage "
-            "measured here."
+            "The calibration scores depend on their weights, or on each other where locations share a week, so no "
+            "bound on coverage applies. These intervals are empirically validated: what speaks for them is the "
+            "coverage measured here."
         ),
     ),
 }
@@ -140,6 +150,26 @@ def diagnostic(value: float | None, threshold: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def odds(value: float) -> str:
+    """Odds as people say them: 12 : 1, 1 : 3.5; beyond a million only that."""
+    one, other = (value, 1.0) if value >= 1.0 else (1.0, 1.0 / value)
+    return f"{_side(one)} : {_side(other)}"
+
+
+def _side(value: float) -> str:
+    if value > 1e6:
+        return "over a million"
+    return drawing.number(value, 0 if value >= 10.0 or value == 1.0 else 1)
+
+
+def score(value: float) -> str:
+    """A score or a rate in three significant digits."""
+    if math.isinf(value):
+        return "infinite"
+    exponent = int(f"{value:.2e}".split("e")[1])
+    return drawing.number(value, min(max(0, 2 - exponent), 6))
+
+
 def beside(headline: Headline, subject: Subject) -> str:
     """The headline against the same periods last year, interval included."""
     before = headline.last_year
@@ -197,11 +227,13 @@ def _changed(detection: Detection) -> Verdict:
     if not count:
         return Verdict(topic, "good", "No", "No alarm was raised.")
     alarms = f"{count} alarm" if count == 1 else f"{count} alarms"
-    breaks = [alarm.start for alarm in detection.alarms if alarm.re_anchored]
+    breaks = [alarm.start for alarm in detection.alarms if alarm.breaks]
+    pulses = sum(alarm.action in ("mask", "model") for alarm in detection.alarms)
+    passing = f" {pulses} passing pulse{'s' if pulses > 1 else ''} kept out of the fit." if pulses else ""
     if not breaks:
-        return Verdict(topic, "note", f"No: {alarms}, no break", "None re-anchored the forecast.")
+        return Verdict(topic, "note", f"No: {alarms}, no break", passing.strip() or "Nothing followed from any.")
     words = f"Yes: {len(breaks)} break{'s' if len(breaks) > 1 else ''}, {alarms}"
-    return Verdict(topic, "note", words, f"The forecast was re-anchored; the latest break is {max(breaks)}.")
+    return Verdict(topic, "note", words, f"The forecast follows them; the latest is {max(breaks)}.{passing}")
 
 
 def _skilled(backtest: Backtest) -> Verdict:
@@ -231,6 +263,11 @@ def _held(coverage: Coverage) -> Verdict:
     if low > top.level:
         return Verdict(topic, "note", "Yes, but wider than needed", detail)
     return Verdict(topic, "good", "Yes, within sampling error", detail)
+
+
+def measured_levels(coverage: Coverage) -> list[str]:
+    """The levels whose coverage was measured, as they are written."""
+    return [level(each.level) for each in coverage.rolling]
 
 
 def levels_of(location: LocationForecast) -> list[str]:

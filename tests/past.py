@@ -20,19 +20,20 @@ def windows(spec: Spec, panel: Panel, seed: int = 5) -> list[Window]:
     time, places = len(panel.periods), len(panel.locations)
     known = origins(spec, time)
     found = []
-    for origin, until in zip(known, (*known[1:], time), strict=True):
+    for origin in known:
         horizons = min(spec.backtest.horizon, time - origin)
         shape = (horizons, places)
         centre = panel.kpi[origin : origin + horizons] + np.asarray(
             [[draw.gauss(0.0, 8.0) for _ in range(places)] for _ in range(horizons)]
         )
         offsets = np.asarray(interval_probabilities(spec.calibrate.levels)) - 0.5
-        steps = (until - origin, places)
+        steps = (time - origin, places)
         outcome = np.asarray([[draw.gauss(0.0, 1.0) for _ in range(places)] for _ in range(steps[0])])
         found.append(
             Window(
                 origin=origin,
                 quantiles=centre[None] + 20.0 * offsets[:, None, None],
+                point=centre,
                 pit=np.full(shape, 0.5),
                 scale=tuple(panel.kpi[:origin].mean(axis=0).tolist()),
                 one_step_mean=np.zeros(steps),

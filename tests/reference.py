@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ class Law(NamedTuple):
     rate: float
     slope_scale: float
     linear_weight: float
+    beta: float = 0.0
 
 
 # Change-points. The evidence of a segment is a multivariate Student t: integrating the coefficients and the
@@ -36,6 +36,8 @@ class Law(NamedTuple):
 
 def segment_evidence(x: Sequence[float], law: Law) -> float:
     """log p(x) of one location's segment, x[tau] tau periods after its start, NaN missing, models mixed."""
+    if law.beta > 0:
+        return robust_evidence(x, law)
     tau = [t for t, value in enumerate(x) if not math.isnan(value)]
     seen = np.array([x[t] for t in tau])
     ones, line = np.ones(len(tau)), np.array(tau, dtype=float)
@@ -60,6 +62,55 @@ def _log_t(x: Floats, signal: Floats, law: Law) -> float:
         - log_det / 2
         - (degrees + n) / 2 * math.log1p(square / degrees)
     )
+
+
+def robust_evidence(x: Sequence[float], law: Law) -> float:
+    """The same of beta-scores: models mixed after each has summed its own."""
+    powers: list[tuple[int, ...]] = [(0,), (0, 1)]
+    constant, linear = (math.fsum(_robust_scores(x, law, each)[0]) for each in powers)
+    odds = law.linear_weight
+    terms = [constant - math.log1p(odds)]
+    return log_sum([*terms, linear + math.log(odds) - math.log1p(odds)] if odds > 0 else terms)
+
+
+def _robust_scores(x: Sequence[float], law: Law, powers: tuple[int, ...]) -> tuple[list[float], list[float]]:
+    """Scores and weights of one model, each observation predicted by the weighted regression on those before."""
+    scores: list[float] = []
+    weights: list[float] = []
+    for t, value in enumerate(x):
+        shape, rate, mean, precision = _weighted_regression(x[:t], weights, law, powers)
+        phi = np.array([float(t) ** p for p in powers])
+        variance = rate / shape * (1 + float(phi @ np.linalg.solve(precision, phi)))
+        weight, score = beta_score(value - float(phi @ mean), variance, shape, law.beta)
+        seen = not math.isnan(value)
+        weights.append(weight if seen else 0.0)
+        scores.append(score if seen else 0.0)
+    return scores, weights
+
+
+def _weighted_regression(
+    x: Sequence[float], weights: Sequence[float], law: Law, powers: tuple[int, ...]
+) -> tuple[float, float, Floats, Floats]:
+    """Posterior of conjugate regression where observation i counts weights[i] times, with variance s2 / (1 + beta)."""
+    prior = np.diag([law.mean_precision, 1 / law.slope_scale**2][: len(powers)])
+    design = np.array([[float(t) ** p for p in powers] for t in range(len(x))]).reshape(-1, len(powers))
+    worth = np.diag((1 + law.beta) * np.array(weights, dtype=float))
+    y = np.nan_to_num(np.array(x, dtype=float))
+    precision = prior + design.T @ worth @ design
+    mean = np.linalg.solve(precision, design.T @ worth @ y)
+    misfit = y - design @ mean
+    rate = law.rate + 0.5 * float(misfit @ worth @ misfit + mean @ prior @ mean)
+    return law.shape + 0.5 * math.fsum(weights), rate, mean, precision
+
+
+def beta_score(error: float, variance: float, shape: float, beta: float) -> tuple[float, float]:
+    """(p / max p)^beta and the beta-score of a Student t with 2 shape degrees of freedom, integral by its formula."""
+    degrees = 2 * shape
+    top = math.exp(math.lgamma(shape + 0.5) - math.lgamma(shape)) / math.sqrt(degrees * math.pi * variance)
+    p = top * (1 + error**2 / (degrees * variance)) ** -(shape + 0.5)
+    exponent = (shape + 0.5) * (1 + beta)
+    width = math.sqrt(math.pi * degrees * variance) * math.exp(math.lgamma(exponent - 0.5) - math.lgamma(exponent))
+    return (p / top) ** beta, (p**beta - 1) / beta - top ** (1 + beta) * width / (1 + beta) + 1
 
 
 def log_sum(terms: Sequence[float]) -> float:
@@ -111,51 +162,6 @@ def every_segmentation(panel: Floats, law: Law, memory: int) -> dict[tuple[int, 
         ends = (*starts[1:], time)
         found[starts] = prior + math.fsum(pieces[a, b] for a, b in zip(starts, ends, strict=True))
     return found
-
-
-# Conformal calibration.
-
-
-def conformal_quantile(scores: Sequence[float], weights: Sequence[float], level: str) -> float:
-    """Smallest score that reaches the decimal `level` of all weight, in exact fractions."""
-    largest = Fraction(max(weights))
-    pairs = sorted((s, Fraction(w) / largest) for s, w in zip(scores, weights, strict=True))
-    total = 1 + sum(w for _, w in pairs)
-    reached = Fraction(0)
-    for score, weight in pairs:
-        reached += weight
-        if reached >= Fraction(level) * total:
-            return score
-    return math.inf
-
-
-def split_conformal_quantile(scores: Sequence[float], level: str) -> float:
-    """The textbook's: the ceil((n + 1) level)-th smallest score."""
-    rank = math.ceil((len(scores) + 1) * Fraction(level))
-    return sorted(scores)[rank - 1] if rank <= len(scores) else math.inf
-
-
-def regime_weights(
-    age: Sequence[float], distance: Sequence[float], decay: float, bandwidth: float, floor: float
-) -> list[float]:
-    """Decay times kernel, mixed with uniform weights until they hold the floor, found by bisection."""
-    raw = [decay**a * math.exp(-((d / bandwidth) ** 2) / 2) for a, d in zip(age, distance, strict=True)]
-    n, total = len(raw), math.fsum(raw)
-
-    def mixed(share: float) -> list[float]:
-        return [(1 - share) * w / total + share / n for w in raw]
-
-    def size(w: list[float]) -> float:
-        return math.fsum(w) ** 2 / math.fsum(v * v for v in w)
-
-    low, high = 0.0, 1.0
-    if size(mixed(0.0)) < min(floor, n):
-        for _ in range(200):
-            middle = (low + high) / 2
-            low, high = (low, middle) if size(mixed(middle)) >= min(floor, n) else (middle, high)
-        low = high
-    w = mixed(low)
-    return [v / max(w) for v in w]
 
 
 # Scores.

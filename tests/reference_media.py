@@ -38,6 +38,9 @@ class Truth(NamedTuple):
     rho: float
     sigma: float
     nu: float  # infinity: Normal
+    walk: Row  # (N,)
+    gap: float  # of the high state above the low one
+    share: float  # of high periods; 0: one state
 
 
 class Series(NamedTuple):
@@ -48,6 +51,7 @@ class Series(NamedTuple):
     media: Sequence[Row]  # (time, channel), scaled
     controls: Sequence[Row]
     trend: Row
+    steps: Sequence[Row]  # (time, knot)
     season: Sequence[Row]
 
 
@@ -65,6 +69,7 @@ def mean(p: Truth, data: Series, max_lag: int) -> list[float]:
     return [
         p.level
         + p.slope * data.trend[t]
+        + math.fsum(a * b for a, b in zip(p.walk, data.steps[t], strict=True))
         + math.fsum(a * b for a, b in zip(p.season, data.season[t], strict=True))
         + math.fsum(a * b for a, b in zip(p.control, data.controls[t], strict=True))
         + effects[t]
@@ -90,6 +95,9 @@ def log_likelihood(p: Truth, data: Series, max_lag: int) -> list[float]:
         # the first is of variance sigma^2 / (1 - rho^2), written as the density of r sqrt(1 - rho^2) at scale sigma
         scaled = (r - centre) / p.sigma if t else r * math.sqrt(1.0 - p.rho**2) / p.sigma
         found.append(log_density(scaled, p.nu) - math.log(p.sigma))
+        if p.share > 0.0:
+            low, high = (math.exp(log_density((r - centre - s) / p.sigma, p.nu)) for s in (0.0, p.gap))
+            found[-1] = math.log(((1.0 - p.share) * low + p.share * high) / p.sigma)
     return found
 
 

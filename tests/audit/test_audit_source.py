@@ -58,9 +58,52 @@ def test_the_tree_is_the_tracked_files_as_they_lie(repository: Path) -> None:
 
 
 def test_the_digest_is_what_coreutils_compute(repository: Path) -> None:
-    script = "git ls-files -z | grep -zvx dvc.lock | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
+    keep_private(repository)
+    ours = "grep -zvE '^(dvc\\.lock$|registry/private/)'"
+    script = f"git ls-files -z | {ours} | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
     found = subprocess.run(["sh", "-c", script], cwd=repository, check=True, capture_output=True, text=True)
     assert found.stdout.split()[0] == source_tree(repository).sha256
+
+
+def keep_private(repository: Path) -> Path:
+    """A client's own event in the repository, tracked although it should not be."""
+    own = repository / "registry/private/acme/price_rise.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("acme's alone")
+    git(repository, "add", "-f", "--", "registry")
+    return own
+
+
+def test_private_events_are_no_source_even_if_they_are_tracked(repository: Path, tmp_path: Path) -> None:
+    before = source_tree(repository)
+    own = keep_private(repository)
+    assert source_tree(repository) == before
+    git(repository, "commit", "-qm", "two")
+    own.write_text("edited")
+    after = source_tree(repository)
+    assert (after.files, after.dirty) == (before.files, False)
+    git(repository, "rm", "-rq", "--cached", "registry")
+    assert source_tree(repository).dirty is False
+    (repository / "registry/__init__.py").write_text("")
+    git(repository, "add", "registry/__init__.py")
+    git(repository, "commit", "-qm", "three")  # a package now, where an untracked file would be dirt
+    assert [file.path for file in source_tree(repository).files if "registry" in file.path] == ["registry/__init__.py"]
+    assert source_tree(repository).dirty is False
+    store, tree = Store(tmp_path / "store"), source_tree(repository)
+    store.put_source_tree(repository, tree)
+    held = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert held
+    assert b"edited" not in held
+
+
+def test_private_events_are_no_source_in_an_exported_tree(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    before = source_tree(tmp_path)
+    (tmp_path / "registry/private/acme").mkdir(parents=True)
+    (tmp_path / "registry/private/acme/e.yaml").write_text("acme's alone")
+    assert source_tree(tmp_path) == before
+    (tmp_path / "registry/privately.yaml").write_text("a name that only begins alike")
+    assert [file.path for file in source_tree(tmp_path).files] == ["a", "registry/privately.yaml"]
 
 
 def test_an_exported_tree_has_the_digest_of_the_repository(repository: Path, tmp_path: Path) -> None:

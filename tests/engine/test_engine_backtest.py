@@ -16,12 +16,12 @@ from tests import past, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
-ORIGIN, UNTIL = 24, 28
+ORIGIN = 24
 
 
 @pytest.fixture(scope="module")
 def window() -> Window:
-    return backtest.run_window(SPEC, PANEL, ORIGIN, UNTIL)
+    return backtest.run_window(SPEC, PANEL, ORIGIN)
 
 
 def changed(panel: Panel, first: int) -> Panel:
@@ -37,7 +37,7 @@ def test_a_window_has_the_shapes_it_promises(window: Window) -> None:
     probabilities = interval_probabilities(SPEC.calibrate.levels)
     assert window.quantiles.shape == (len(probabilities), SPEC.backtest.horizon, 2)
     assert window.pit.shape == (SPEC.backtest.horizon, 2)
-    assert window.one_step_mean.shape == window.one_step_sd.shape == window.outcome.shape == (UNTIL - ORIGIN, 2)
+    assert window.one_step_mean.shape == window.one_step_sd.shape == window.outcome.shape == (small.TIME - ORIGIN, 2)
     assert np.all(np.diff(window.quantiles, axis=0) >= 0.0)
     assert np.all((window.pit >= 0.0) & (window.pit <= 1.0))
     assert np.all(window.one_step_sd > 0.0)
@@ -45,7 +45,7 @@ def test_a_window_has_the_shapes_it_promises(window: Window) -> None:
 
 
 def test_what_came_later_changes_no_forecast(window: Window) -> None:
-    other = backtest.run_window(SPEC, changed(PANEL, ORIGIN), ORIGIN, UNTIL)
+    other = backtest.run_window(SPEC, changed(PANEL, ORIGIN), ORIGIN)
     assert other.quantiles.tobytes() == window.quantiles.tobytes()
     assert (other.scale, other.rhat, other.khat) == (window.scale, window.rhat, window.khat)
     assert other.one_step_mean[0].tobytes() != window.one_step_mean[0].tobytes()  # hindsight spend is its input
@@ -54,14 +54,14 @@ def test_what_came_later_changes_no_forecast(window: Window) -> None:
 def test_one_step_prediction_knows_the_outcome_before_it_and_none_after(window: Window) -> None:
     kpi = PANEL.kpi.copy()
     kpi[ORIGIN + 2 :] *= 1.7
-    other = backtest.run_window(SPEC, PANEL._replace(kpi=kpi), ORIGIN, UNTIL)
+    other = backtest.run_window(SPEC, PANEL._replace(kpi=kpi), ORIGIN)
     assert other.one_step_mean[:3].tobytes() == window.one_step_mean[:3].tobytes()
     assert other.one_step_mean[3].tobytes() != window.one_step_mean[3].tobytes()
 
 
 def test_the_last_window_stops_with_the_data(window: Window) -> None:
     time = small.TIME
-    last = backtest.run_window(SPEC, PANEL, time - 2, time)
+    last = backtest.run_window(SPEC, PANEL, time - 2)
     assert last.quantiles.shape[1] == last.pit.shape[0] == 2
     assert last.quantiles.shape[0] == window.quantiles.shape[0]
 
@@ -80,11 +80,13 @@ def test_the_table_has_a_row_for_each_origin_horizon_and_location() -> None:
         assert row["q0.1"] <= row["q0.25"] <= row["q0.5"] <= row["q0.75"] <= row["q0.9"]
 
 
-def test_residuals_are_standardised_and_cover_each_period_once() -> None:
+def test_residuals_are_standardised_and_cover_every_period_after_each_origin() -> None:
     windows = past.windows(SPEC, PANEL)
     rows = one_step_table(PANEL, windows).to_pylist()
-    periods = PANEL.periods[windows[0].origin :]
-    assert [(r["period"], r["location"]) for r in rows] == [(p, g) for p in periods for g in PANEL.locations]
+    later = [(w.origin, p) for w in windows for p in PANEL.periods[w.origin :]]
+    assert [(r["origin"], r["period"], r["location"]) for r in rows] == [
+        (origin, period, g) for origin, period in later for g in PANEL.locations
+    ]
     for row in rows:
         assert row["residual"] == (row["outcome"] - row["mean"]) / row["sd"]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.design import Design, Scales, build, build_hindsight, outcome_inverse, outcome_transform
 from engine.errors import TableError
+from engine.reaction import none
 from engine.spec import Spec
 from engine.table import Panel
 from tests import small
@@ -109,13 +110,14 @@ def test_hindsight_sees_later_spend_and_never_later_outcomes() -> None:
 
 def test_power_weights_multiply_known_periods_only() -> None:
     origin = 30
-    weight = [0.25] * 10 + [1.0] * (small.TIME - 10)
-    design, _ = build(PANEL, SPEC, origin, weight)
-    expected = [0.25] * 10 + [1.0] * (origin - 10) + [0.0] * (SPAN - origin)
-    assert np.asarray(design.weight).T.tolist() == [expected] * 2
+    weight = [0.1 + 0.02 * t for t in range(origin)]
+    asked = none(origin, SPEC.backtest.horizon)._replace(weight=tuple(weight))
+    design, _ = build(PANEL, SPEC, origin, asked)
+    assert np.asarray(design.weight)[:origin].tolist() == [[w, w] for w in weight]
+    assert not np.any(np.asarray(design.weight)[origin:])
     plain, _ = build(PANEL, SPEC, origin)
-    assert np.asarray(design.known).tobytes() == np.asarray(plain.known).tobytes()
-    assert raw(build(PANEL, SPEC, origin, [1.0] * small.TIME)) == raw(build(PANEL, SPEC, origin))
+    assert raw((design._replace(weight=plain.weight), build(PANEL, SPEC, origin)[1])) == raw(build(PANEL, SPEC, origin))
+    assert raw(build(PANEL, SPEC, origin, none(origin, SPEC.backtest.horizon))) == raw(build(PANEL, SPEC, origin))
 
 
 @pytest.mark.parametrize("spec", [SPEC, LOG], ids=["linear", "log"])

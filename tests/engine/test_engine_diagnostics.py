@@ -22,7 +22,8 @@ def chain(seed: int, **changes: np.ndarray) -> Chain:
     """Independent draws: a sampler could do no better."""
     rng = np.random.Generator(np.random.PCG64(seed))
     shapes = {"level": (G,), "slope": (G,), "season": (2,), "event": (1,), "control": (1,), "beta": (G, M)}
-    shapes |= {"alpha": (M,), "lam": (M,), "rho": (), "sigma": (G,)}
+    shapes |= {"alpha": (M,), "lam": (M,), "rho": (), "sigma": (G,), "shift": (0, G), "metric": (0, G)}
+    shapes |= {"walk": (0, G), "gap": (G,), "share": ()}
     draws = {name: rng.normal(size=(DRAWS, *shape)) for name, shape in shapes.items()}
     draws["nu"] = np.full(DRAWS, math.inf)
     statistics = {

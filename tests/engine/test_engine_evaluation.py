@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine import calibration
-from engine.calibration import FORECASTERS
+from engine import calibration, cases
+from engine.cases import FORECASTERS
 from engine.errors import CalibrationError
-from engine.evaluation import OVERALL, evaluate
+from engine.evaluation import EVERYWHERE, OVERALL, evaluate
 from tests import past, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
 TABLE = past.forecasts(SPEC, PANEL)
-ROLLING = calibration.supported(SPEC, PANEL, calibration.cases(TABLE, "noptik", SPEC.calibrate.levels))
+ROLLING = calibration.supported(SPEC, PANEL, cases.read(TABLE, "noptik", SPEC.calibrate.levels))
 CARD, COVER = (table.to_pylist() for table in evaluate(SPEC, PANEL, TABLE, ROLLING))
 ROWS = [row for row in TABLE.to_pylist() if row["origin"] in ROLLING]
 POINT = {"noptik": "q0.5", "seasonal_naive": "seasonal_naive", "last_value": "last_value"}
@@ -39,15 +39,26 @@ def test_errors_are_those_of_the_point_forecast(name: str) -> None:
             assert row["mape"] == pytest.approx(np.mean(relative), rel=1e-12)
 
 
-def test_coverage_before_counts_outcomes_inside_the_raw_interval() -> None:
+def test_coverage_before_counts_outcomes_inside_the_raw_interval_everywhere_and_in_each_location() -> None:
     for row in COVER:
         if row["forecaster"] == "noptik":
+            here = [r for r in ROWS if row["location"] in (EVERYWHERE, r["location"])]
             low, high = {0.5: ("q0.25", "q0.75"), 0.8: ("q0.1", "q0.9")}[row["level"]]
-            assert row["inside_before"] == sum(r[low] <= r["outcome"] <= r[high] for r in ROWS)
-            mean = np.mean([abs(r["outcome"]) for r in ROWS])
-            assert row["width_before"] == pytest.approx(np.mean([r[high] - r[low] for r in ROWS]) / mean, rel=1e-12)
+            assert row["inside_before"] == sum(r[low] <= r["outcome"] <= r[high] for r in here)
+            mean = np.mean([abs(r["outcome"]) for r in here])
+            assert row["width_before"] == pytest.approx(np.mean([r[high] - r[low] for r in here]) / mean, rel=1e-12)
         else:
             assert row["width_before"] == 0.0
+
+
+def test_locations_add_up_to_everywhere() -> None:
+    for name in FORECASTERS:
+        for level in SPEC.calibrate.levels:
+            rows = {r["location"]: r for r in COVER if (r["forecaster"], r["level"]) == (name, level)}
+            whole = rows.pop(EVERYWHERE)
+            assert tuple(rows) == SPEC.data.locations
+            for field in ("cases", "inside_before", "inside_after"):
+                assert whole[field] == sum(row[field] for row in rows.values())
 
 
 def test_calibration_covers_about_its_level() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from engine.errors import SpecError
 from engine.events import event_dates, event_matrix
-from engine.spec import Event, parse_spec, period_dates
+from engine.spec import parse_spec, period_dates
+from engine.spec_model import Event
 from stages.stage import declared_spec
 from tests.fresh import REPOSITORY
 
@@ -31,8 +32,8 @@ KNOWN = [
 ]
 
 
-def event(holiday: str, offset: int = 0) -> Event:
-    return Event(name="e", holiday=holiday, offset_days=offset)
+def event(holiday: str, offset: int = 0, days: int = 1) -> Event:
+    return Event(name="e", holiday=holiday, offset_days=offset, days=days)
 
 
 @pytest.mark.parametrize(("holiday", "offset", "year", "day"), KNOWN)
@@ -70,6 +71,13 @@ def test_periods_of_a_month_may_hold_an_event_twice() -> None:
     assert two.tolist() == [[1.0]]  # 25 December 2016; that of 2017 is 370 days on
 
 
+def test_an_event_of_many_days_fills_each_period_by_its_share() -> None:
+    weeks = period_dates(date(2016, 12, 4), 7, 5)  # Sundays; 25 December 2016 was one
+    run = event_matrix(weeks, 7, "US", [event("Christmas Day", -10, 14), event("Christmas Day", -2, 4)])
+    assert run[:, 0].tolist() == [0.0, 3 / 7, 1.0, 4 / 7, 0.0]  # 15 to 28 December
+    assert run[:, 1].tolist() == [0.0, 0.0, 0.5, 0.5, 0.0]  # 23 to 26 December: half its days in each week
+
+
 @pytest.mark.parametrize("holiday", ["Thanksgiving", "thanksgiving day", "Festivus", "Independence Day (observed)x"])
 def test_an_unknown_holiday_is_refused_by_name(holiday: str) -> None:
     with pytest.raises(SpecError, match=r"model.events.e: expected a holiday of US in 2016-2016"):
@@ -81,4 +89,5 @@ def test_every_event_of_the_shipped_specifications_happens_every_year() -> None:
         model = parse_spec(declared_spec(REPOSITORY, name)).model
         weeks = period_dates(date(2014, 8, 3), 7, 53 * 4)
         counts = event_matrix(weeks, 7, model.country, model.events).sum(axis=0)
+        counts /= [max(e.days / 7, 1.0) for e in model.events]
         assert np.all((counts >= 4.0) & (counts <= 5.0)), dict(zip(model.events, counts, strict=True))

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
+from jax.scipy.optimize import minimize
 from numpyro.handlers import seed, substitute
 
 from engine import model as media_model
 from engine.design import Design, build
+from engine.errors import SpecError
 from engine.fit import unconstrained
 from engine.forecast import contributions
 from engine.model import DIMS, Parameters
@@ -29,6 +31,7 @@ ORIGIN = 30
 DESIGN, SCALES = build(PANEL, SPEC, ORIGIN)
 G, M, C, E, K = 2, 2, 1, 1, 2
 NONE, COMPLETE = ({"kind": kind, "tau_scale": 1.0} for kind in ("none", "complete"))
+TWO_STATES: dict[str, object] = {"model__likelihood": "two_state", "model__residual": "white"}
 LAGS = SPEC.model.adstock.max_lag
 
 
@@ -46,6 +49,8 @@ def drawn(seed: int, nu: float = math.inf) -> Parameters:
         level=normal(G),
         slope=normal(G),
         season=normal(K),
+        shift=jnp.zeros((0, G)),
+        metric=jnp.zeros((0, G)),
         event=normal(E),
         control=normal(C),
         beta=positive(G, M),
@@ -54,6 +59,9 @@ def drawn(seed: int, nu: float = math.inf) -> Parameters:
         rho=jnp.asarray(draw.uniform(-0.95, 0.95)),
         sigma=positive(G),
         nu=jnp.asarray(nu),
+        walk=jnp.zeros((0, G)),
+        gap=jnp.zeros(G),
+        share=jnp.asarray(0.0),
     )
 
 
@@ -62,11 +70,12 @@ def alone(p: Parameters, design: Design, g: int) -> tuple[twin.Truth, twin.Serie
     truth = twin.Truth(
         float(p.level[g]), float(p.slope[g]), p.season.tolist(), [*p.control.tolist(), *p.event.tolist()],
         p.beta[g].tolist(), p.alpha.tolist(), p.lam.tolist(), float(p.rho), float(p.sigma[g]), float(p.nu),
+        p.walk[:, g].tolist(), float(p.gap[g]), float(p.share),
     )  # fmt: skip
     controls = np.concatenate([design.controls[:, g], design.events], axis=1)
     series = twin.Series(
         design.y[:, g].tolist(), design.known[:, g].tolist(), design.media[:, g, :, 0].tolist(), controls.tolist(),
-        design.trend.tolist(), design.season.tolist(),
+        design.trend.tolist(), design.steps.tolist(), design.season.tolist(),
     )  # fmt: skip
     return truth, series
 
@@ -82,6 +91,76 @@ def test_the_likelihood_agrees_with_the_textbook(seed: int, kind: str, nu: float
     found = np.asarray(_likelihood(spec.model, parameters, DESIGN))
     for g in range(G):
         np.testing.assert_allclose(found[:, g], twin.log_likelihood(*alone(parameters, DESIGN, g), LAGS), rtol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_states_on_a_wandering_level_agree_with_the_textbook(seed: int) -> None:
+    spec = small.spec(model__trend__kind="local_level", **TWO_STATES)
+    design, _ = build(PANEL, spec, ORIGIN)
+    draw = random.Random(seed)
+    walk = jnp.asarray([[draw.gauss(0.0, 0.3) for _ in range(G)] for _ in range(design.steps.shape[1])])
+    states = {"gap": jnp.asarray([0.4, 1.2]), "share": jnp.asarray(draw.uniform(0.1, 0.9))}
+    parameters = drawn(seed)._replace(rho=jnp.asarray(0.0), walk=walk, **states)
+    found = np.asarray(_likelihood(spec.model, parameters, design))
+    for g in range(G):
+        np.testing.assert_allclose(found[:, g], twin.log_likelihood(*alone(parameters, design, g), LAGS), rtol=1e-10)
+
+
+def test_two_states_with_an_autocorrelated_residual_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"model.residual: expected white with likelihood two_state.*found ar1"):
+        small.spec(model__likelihood="two_state")
+
+
+def test_one_step_and_paths_mix_the_states_as_often_as_they_come() -> None:
+    spec = small.spec(**TWO_STATES)
+    gap, share, paths = jnp.asarray([0.5, 2.0]), 0.3, 4000
+    p = drawn(3)._replace(rho=jnp.asarray(0.0), sigma=jnp.full(G, 0.1), gap=gap, share=jnp.asarray(share))
+    expected = np.asarray(media_model.mean(p, DESIGN))
+    step = np.asarray(media_model.one_step(spec.model, p, DESIGN, DESIGN.y))
+    np.testing.assert_allclose(step, expected + np.asarray(gap) * share, rtol=1e-12)
+    simulate = partial(media_model.simulate, spec.model, p, DESIGN, jnp.asarray(ORIGIN), 4)
+    found = np.asarray(jax.lax.map(jax.jit(simulate), jax.random.split(stream(1, "states"), paths)))
+    above = found - expected[ORIGIN : ORIGIN + 4]  # (path, horizon, location)
+    high = above > 0.5 * np.asarray(gap)
+    assert np.all(np.abs(high.mean(axis=0) - share)[:, 1] < 5.0 * math.sqrt(share * (1.0 - share) / paths))
+    variance = np.asarray(media_model.noise_variance(p))
+    np.testing.assert_allclose(above.var(axis=0), np.broadcast_to(variance, (4, G)), rtol=0.1)
+
+
+def test_two_planted_states_are_found_from_where_the_sampler_begins() -> None:
+    spec = small.spec(model__media_scale=0.01, **TWO_STATES)
+    panel = small.panel(spec)
+    draw = random.Random(11)
+    kpi = [[100.0 * (1.0 + draw.gauss(0.0, 0.04) + (0.5 if draw.random() < 0.4 else 0.0)) for _ in range(G)]
+           for _ in range(small.TIME)]  # fmt: skip
+    design, scales = build(panel._replace(kpi=np.asarray(kpi)), spec, small.TIME)
+    program = unconstrained(spec.model, design)
+    loss = jax.jit(lambda q: -program.log_density(q, design))
+    mode = minimize(loss, jnp.zeros(program.dimension), method="BFGS").x
+    found = program.parameters(mode, design)
+    np.testing.assert_allclose(found.gap * jnp.asarray(scales.kpi), 50.0, rtol=0.1)
+    np.testing.assert_allclose(found.sigma * jnp.asarray(scales.kpi), 4.0, rtol=0.4)
+    assert abs(float(found.share) - 0.4) < 5.0 * math.sqrt(0.24 / (G * small.TIME))
+
+
+def test_steps_past_the_origin_keep_their_prior_and_so_the_level_widens() -> None:
+    spec = small.spec(model__trend__kind="local_level")
+    design, _ = build(PANEL, spec, ORIGIN)
+    knots = design.steps.shape[1]
+    p = drawn(1)._replace(walk=jnp.zeros((knots, G)))
+
+    def weighted(walk: Array) -> Array:
+        return jnp.sum(design.weight * media_model.log_likelihood(spec.model, p._replace(walk=walk), design))
+
+    gradient = np.asarray(jax.jit(jax.grad(weighted))(p.walk))
+    past = np.arange(knots) * spec.model.trend.knot >= ORIGIN - 1
+    assert past.sum() >= 2
+    assert np.all(gradient[past] == 0.0)
+    assert np.all(gradient[~past] != 0.0)
+    apart = np.asarray(design.steps)[:, past]
+    sd = np.sqrt((apart**2).sum(axis=1))[ORIGIN:]  # of the level, from its unseen steps alone
+    assert np.all(np.diff(sd) >= 0.0)
+    assert sd[-1] > sd[0]
 
 
 def test_a_stationary_start_makes_the_series_reversible() -> None:
@@ -118,9 +197,11 @@ def test_a_power_weight_counts_an_outcome_as_that_share_of_one() -> None:
     [
         {},
         {"model__likelihood": "student_t", "model__residual": "white", "model__pooling": NONE},
-        {"model__trend": "none", "model__pooling": COMPLETE, "data__controls": []},
+        {"model__trend__kind": "none", "model__pooling": COMPLETE, "data__controls": []},
+        {"model__trend__kind": "local_level", **TWO_STATES},
+        {"model__trend__kind": "damped"},
     ],
-    ids=["partial", "none", "complete"],
+    ids=["partial", "none", "complete", "local_level", "damped"],
 )  # fmt: skip
 def test_the_gradient_is_finite_where_the_sampler_begins_even_without_spend(changes: dict[str, object]) -> None:
     spec = small.spec(**changes)
@@ -140,7 +221,8 @@ def test_the_gradient_is_finite_where_the_sampler_begins_even_without_spend(chan
 @pytest.mark.parametrize("outcome", ["linear", "log"])
 def test_a_contribution_is_the_outcome_with_a_channel_less_the_outcome_without(outcome: str) -> None:
     spec = small.spec(model__outcome=outcome)
-    draws = [drawn(seed) for seed in range(3)]
+    states = {"gap": jnp.asarray([0.4, 1.2]), "share": jnp.asarray(0.3)}
+    draws = [drawn(seed)._replace(**states) for seed in range(3)]
     stacked = Parameters(*(jnp.stack(values) for values in zip(*draws, strict=True)))
     found = contributions(spec, stacked, DESIGN, SCALES, 5, ORIGIN).draws
     assert found.shape == (3, M)
@@ -152,14 +234,15 @@ def test_a_contribution_is_the_outcome_with_a_channel_less_the_outcome_without(o
                 pair = alone(p, DESIGN, g)
                 whole, part = twin.mean(*pair, LAGS), twin.media(*pair, LAGS)
                 for t in range(5, ORIGIN):
-                    expected += scale * (back(whole[t]) - back(whole[t] - part[t][m]))
+                    for gap, share in ((0.0, 0.7), (float(p.gap[g]), 0.3)):
+                        expected += share * scale * (back(whole[t] + gap) - back(whole[t] + gap - part[t][m]))
             assert math.isclose(found[d, m], expected, rel_tol=1e-10)
 
 
 def test_one_step_prediction_carries_the_last_residual_on_by_rho() -> None:
     p = drawn(9)
     known = np.asarray(DESIGN.y)
-    found = np.asarray(media_model.one_step(p, DESIGN, jnp.asarray(known)))
+    found = np.asarray(media_model.one_step(SPEC.model, p, DESIGN, jnp.asarray(known)))
     expected = np.asarray(media_model.mean(p, DESIGN))
     assert found[0].tolist() == expected[0].tolist()
     np.testing.assert_allclose(found[1:], expected[1:] + float(p.rho) * (known - expected)[:-1], rtol=1e-13)
@@ -187,8 +270,10 @@ def _pooled(kind: str) -> Spec:
 def _truth(beta: Array) -> Parameters:
     return Parameters(
         level=jnp.zeros(3), slope=jnp.zeros(3), season=jnp.zeros(0), event=jnp.zeros(0), control=jnp.zeros(0),
+        shift=jnp.zeros((0, 3)), metric=jnp.zeros((0, 3)),
         beta=beta[:, None], alpha=jnp.asarray([0.5]), lam=jnp.asarray([1.0]), rho=jnp.asarray(0.0),
         sigma=jnp.full(3, 0.1), nu=jnp.asarray(jnp.inf),
+        walk=jnp.zeros((0, 3)), gap=jnp.zeros(3), share=jnp.asarray(0.0),
     )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from engine.posterior import STATISTICS, PosteriorError, read, write
 
 CHAINS, DRAWS = 2, 50
 SHAPES = {"level": (2,), "slope": (2,), "season": (2,), "event": (1,), "control": (0,), "beta": (2, 3), "alpha": (3,)}
-SHAPES |= {"lam": (3,), "rho": (), "sigma": (2,), "nu": ()}
+SHAPES |= {"lam": (3,), "rho": (), "sigma": (2,), "nu": (), "shift": (1, 2), "metric": (0, 2)}
+SHAPES |= {"walk": (3, 2), "gap": (2,), "share": ()}
 COORDINATES: dict[str, Sequence[str]] = {
     "location": ["East", "West"],
     "channel": ["tv", "search", "radio"],

@@ -20,41 +20,43 @@ PANEL = small.panel(SPEC)
 PROBABILITIES = interval_probabilities(SPEC.calibrate.levels)
 H, G = SPEC.backtest.horizon, 2
 MEDIAN = PROBABILITIES.index(0.5)
-MOVED = [Adjustment(h, level, 0.0, 9, 9.0) for h in range(1, H + 1) for level in SPEC.calibrate.levels]
+MOVED = [Adjustment(h, level, 0.0, 9, 9.0, "") for h in range(1, H + 1) for level in SPEC.calibrate.levels]
 RAW = np.sort(np.random.Generator(np.random.PCG64(3)).normal(100.0, 10.0, size=(len(PROBABILITIES), H, G)), axis=0)
 MOVES = st.lists(st.floats(-1.0, 1.0), min_size=len(MOVED), max_size=len(MOVED))
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(MOVES, st.floats(1.0, 10.0))
-def test_published_quantiles_rise_and_the_median_stays(moves: list[float], widen: float) -> None:
+@given(MOVES)
+def test_published_quantiles_rise_and_the_median_stays(moves: list[float]) -> None:
     moved = [a._replace(q=q) for a, q in zip(MOVED, moves, strict=True)]
-    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved, widen)
+    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved)
     assert np.all(np.diff(found, axis=0) >= 0.0)
     assert found[MEDIAN].tobytes() == RAW[MEDIAN].tobytes()
 
 
 def test_nothing_to_adjust_changes_nothing() -> None:
-    np.testing.assert_allclose(calibrated_quantiles(SPEC, RAW, (50.0, 200.0), MOVED, 1.0), RAW, rtol=1e-15)
-
-
-def test_widening_stretches_each_bound_about_the_median() -> None:
-    found = calibrated_quantiles(SPEC, RAW, (1.0, 1.0), MOVED, 1.5)
-    np.testing.assert_allclose(found - RAW[MEDIAN], 1.5 * (RAW - RAW[MEDIAN]), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(calibrated_quantiles(SPEC, RAW, (50.0, 200.0), MOVED), RAW, rtol=1e-15)
 
 
 def test_an_adjustment_belongs_to_its_horizon_level_and_location() -> None:
     moved = [a._replace(q=0.1) if (a.horizon, a.level) == (2, 0.8) else a for a in MOVED]
-    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved, 1.0)
+    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved)
     expected = RAW.copy()
     expected[0, 1] -= [5.0, 20.0]
     expected[-1, 1] += [5.0, 20.0]
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
+def test_a_group_of_one_location_moves_that_location_alone() -> None:
+    moved = [a._replace(location=name, q=0.1 if name == "West" else 0.0) for a in MOVED for name in ("East", "West")]
+    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved)
+    np.testing.assert_allclose(found[..., 0], RAW[..., 0], rtol=1e-15)
+    np.testing.assert_allclose(found[0, :, 1], RAW[0, :, 1] - 20.0, rtol=1e-14)
+
+
 def test_a_level_without_support_has_no_bounds() -> None:
     moved = [a._replace(q=math.inf) if a.level == 0.8 else a for a in MOVED]
-    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved, 1.0)
+    found = calibrated_quantiles(SPEC, RAW, (50.0, 200.0), moved)
     assert np.all(found[0] == -math.inf)
     assert np.all(found[-1] == math.inf)
     assert np.all(np.isfinite(found[1:-1]))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,72 +9,27 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from registry_case import GOOD, event, folder, named, refusal, shipped
 
-from registry import cli, regimes, scope
+from registry import regimes, scope
 from registry.errors import RegistryError, RegistryUnavailableError
 from registry.event import Event
-from registry.regimes import RegimeError, Registry
+from registry.folder import MAX_BYTES
+from registry.folder import event as event_of
+from registry.regimes import Registry
 from registry.strict_yaml import StrictYamlError, parse
 
-ROOT = Path(__file__).resolve().parents[2]
-
-GOOD = """\
-schema_version: 1
-id: outage_2020
-version: 1
-class: artefact
-title: An outage
-announced: 2020-01-06
-effective: 2020-01-06
-end: 2020-01-07
-persistence: temporary
-regions: [US, GB]
-channels: [meta_ads]
-mechanism: >-
-  Nothing is delivered
-  for a day.
-reason: It reverted.
-confidence: high
-sources:
-  - title: It was down
-    publisher: The Paper
-    date: 2020-01-07
-    url: https://example.org/down
-"""
-
-
-def event(**changes: Any) -> Event:
-    tree = parse(GOOD.encode())
-    assert isinstance(tree, dict)
-    merged = {key: value for key, value in {**tree, **changes}.items() if value is not None}
-    return Event.model_validate_json(json.dumps(merged))
-
-
-def folder(where: Path, **files: str) -> Path:
-    for name, text in files.items():
-        (where / f"{name}.yaml").write_text(text)
-    return where
-
-
-def refusal(where: Path) -> RegimeError:
-    with pytest.raises(RegimeError) as caught:
-        regimes.load(where)
-    return caught.value
-
-
 # ---- the registry that ships
-
-
-def shipped() -> Registry:
-    return regimes.load(regimes.SHIPPED)
 
 
 def test_the_shipped_registry_is_sound_and_spread_over_all_classes() -> None:
     registry = shipped()
     assert regimes.check(registry) == ()
-    assert len(registry.events) >= 24
+    recent = [found for found in registry.events if 2018 <= found.effective.year <= 2025]
+    assert len(recent) >= 80
+    assert [found.id for found in recent if found.unsourced] == ["prime_big_deal_2024"]
     kinds = [found.kind for found in registry.events]
-    assert {kind: kinds.count(kind) >= 4 for kind in set(kinds)} == dict.fromkeys(
+    assert {kind: kinds.count(kind) >= 9 for kind in set(kinds)} == dict.fromkeys(
         ["regime_change", "measurement_change", "artefact", "transient_promotion", "null_announcement"], True
     )
     assert [found.id for found in registry.events] == sorted(found.id for found in registry.events)
@@ -215,7 +166,7 @@ def test_only_true_false_and_decimal_integers_are_not_text() -> None:
 @given(st.integers(0, len(GOOD.encode()) - 1), st.integers(0, 255))
 def test_one_replaced_byte_gives_an_event_or_named_faults(at: int, byte: int) -> None:
     raw = GOOD.encode()
-    found = regimes._event("outage_2020.yaml", raw[:at] + bytes([byte]) + raw[at + 1 :])
+    found = event_of("outage_2020.yaml", raw[:at] + bytes([byte]) + raw[at + 1 :])
     assert isinstance(found, Event) or all(fault.where == "outage_2020.yaml" for fault in found)
 
 
@@ -237,7 +188,7 @@ def test_what_is_no_event_file_is_refused_not_skipped(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "inner.yaml").mkdir()
     (tmp_path / "link.yaml").symlink_to(tmp_path / "outage_2020.yaml")
-    (tmp_path / "long.yaml").write_text("#" * (regimes.MAX_BYTES + 1))
+    (tmp_path / "long.yaml").write_text("#" * (MAX_BYTES + 1))
     faults = refusal(tmp_path).faults
     assert [fault.where for fault in faults] == ["inner.yaml", "link.yaml", "long.yaml", "notes.txt"]
 
@@ -255,7 +206,7 @@ def test_digest_is_of_content_not_of_spelling_or_order(tmp_path: Path) -> None:
     respelled = "# a comment\n" + GOOD.replace("[US, GB]", "\n  - 'US'\n  - GB").replace("An outage", '"An outage"')
     one = regimes.load(folder(first, outage_2020=GOOD)).digest
     assert regimes.load(folder(second, outage_2020=respelled)).digest == one
-    folder(second, outage_2020=GOOD.replace("version: 1\nclass", "version: 2\nclass"))
+    folder(second, outage_2020=GOOD.replace("version: 1\nclass", "version: 2\nclass").replace("high", "low"))
     assert regimes.load(second).digest != one
 
 
@@ -351,9 +302,12 @@ def test_an_event_that_did_not_end_lies_on_its_first_day() -> None:
 
 
 def test_files_are_all_that_load_reads(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    folder(tmp_path / "inner", outage_2020=GOOD, other_2020=GOOD)
-    assert regimes.files(tmp_path, "inner") == ("inner/other_2020.yaml", "inner/outage_2020.yaml")
+    folder(tmp_path / "inner", outage_2020=GOOD, other_2020=named("other_2020", channels="[email]"))
+    assert regimes.files(tmp_path, "inner") == (
+        "inner/history.jsonl",
+        "inner/other_2020.yaml",
+        "inner/outage_2020.yaml",
+    )
     with pytest.raises(RegistryUnavailableError):
         regimes.files(tmp_path, "absent")
 
@@ -386,70 +340,7 @@ def test_a_query_for_what_does_not_exist_is_refused(
     st.lists(st.sampled_from(["global", "EU", "US", "US-CA", "DE", "RU"]), max_size=2),
 )
 def test_a_wider_question_never_finds_less(day: date, days: int, channels: list[str], regions: list[str]) -> None:
-    registry = shipped_once()
+    registry = shipped()
     narrow = set(ids(registry.matching(day, days, channels, regions)))
     assert narrow <= set(ids(registry.matching(day, days + 1, channels, regions)))
     assert narrow <= set(ids(registry.matching(day, days, [*channels, "all"], [*regions, "global"])))
-
-
-_ONCE: list[Registry] = []
-
-
-def shipped_once() -> Registry:
-    if not _ONCE:
-        _ONCE.append(shipped())
-    return _ONCE[0]
-
-
-# ---- the command
-
-
-def test_check_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["regimes", "check"]) == 0
-    said = capsys.readouterr().out
-    assert f"{len(shipped().events)} events: " in said
-    assert shipped().digest in said
-
-
-def test_list_has_one_line_an_event_in_order_of_time(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["regimes", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(shipped().events)
-    assert lines == sorted(lines, key=lambda line: line[:10])
-
-
-def test_show_gives_every_field_of_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["regimes", "show", "gdpr_2018"]) == 0
-    said = capsys.readouterr().out
-    for part in (
-        "class: regime_change",
-        "effective: 2018-05-25",
-        "regions: EU, GB",
-        "reason: ",
-        "source: GDPR mayhem",
-    ):
-        assert part in said
-
-
-def test_exit_codes_tell_invalid_from_unavailable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder(tmp_path, outage_2020=GOOD.replace("high", "certain"))
-    assert cli.main(["regimes", "--folder", str(tmp_path), "check"]) == 1
-    assert "outage_2020.yaml: confidence" in capsys.readouterr().err
-    assert cli.main(["regimes", "--folder", str(tmp_path / "absent"), "check"]) == 2
-    assert "unavailable" in capsys.readouterr().err
-    assert cli.main(["regimes", "show", "nothing_2020"]) == 2
-    assert cli.main(["regimes"]) == 2
-    assert cli.main([]) == 2
-    assert cli.main(["--help"]) == 0
-
-
-def test_the_command_needs_no_numeric_package() -> None:
-    code = (
-        "import sys\nfrom registry.cli import main\ncode = main(['regimes', 'check'])\n"
-        "loaded = {'numpy', 'jax', 'pyarrow', 'engine'} & set(sys.modules)\nsys.exit(code or len(loaded))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stderr) == (0, "")
-    command = [sys.executable, "-m", "registry", "regimes", "show", "x"]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 2

@@ -17,11 +17,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages import page, report_input, wording
+from stages import figures, page, report_input, wording
 from stages.page import render
 from stages.report_input import (
     Alarm,
     Backtest,
+    Calibrated,
     ChangeSeries,
     Comparison,
     Contribution,
@@ -36,6 +37,7 @@ from stages.report_input import (
     Headline,
     HorizonComparison,
     Interval,
+    LocationCoverage,
     LocationForecast,
     Media,
     Refusal,
@@ -46,6 +48,7 @@ from stages.report_input import (
     Span,
     Specification,
     Subject,
+    Told,
     Variable,
 )
 
@@ -113,6 +116,8 @@ def coverage_levels(n: int, slack: float) -> tuple[CoverageLevel, ...]:
             inside_after=min(n, int(n * (k + slack))),
             width_before=0.21 * NORMAL[k],
             width_after=0.26 * NORMAL[k],
+            inside_naive=int(n * (k + 0.01)),
+            width_naive=0.31 * NORMAL[k],
         )
         for k in LEVELS
     )
@@ -164,6 +169,30 @@ def gates(rhat: float | None = 1.0021) -> tuple[Gate, ...]:
     )
 
 
+def calibrated() -> Calibrated:
+    return Calibrated(
+        hazard=0.0048,
+        events=62,
+        series=498,
+        real=("nile", "retail"),
+        log=0.0772,
+        log_base_rate=0.0969,
+        log_uncalibrated=0.1208,
+        brier=0.0173,
+        brier_base_rate=0.0192,
+        brier_uncalibrated=0.0253,
+        false_alarms_per_year=0.198,
+        changes=280,
+        noticed=173,
+        delay=2.0,
+        reliability=(
+            Told(probability=0.004, periods=7000, changed=30),
+            Told(probability=0.12, periods=300, changed=39),
+            Told(probability=0.35, periods=120, changed=40),
+        ),
+    )
+
+
 def example(
     names: tuple[str, ...] = ("national",), weeks: int = 209, horizon: int = 13, size: float = 5.4e6
 ) -> ReportInput:
@@ -175,19 +204,27 @@ def example(
         Alarm(
             noticed=dates[112],
             start=dates[110],
+            last=dates[113],
             location=None if len(names) == 1 else names[0],
-            probability=0.93,
-            re_anchored=False,
+            reported=0.93,
+            probability=0.41,
+            cause="artefact",
+            odds=34.2,
+            action="mask",
             reason="Matches a registered artefact: the outcome was measured differently, demand was not.",
             event=Event(name="Tracking consent banner", kind="artefact", first=dates[112] - timedelta(days=3)),
-            consequence="None: the history is kept and the interval is not widened.",
+            consequence="Masked: these weeks say nothing about the rest.",
         ),
         Alarm(
             noticed=dates[150],
             start=dates[148],
+            last=None,
             location=None,
-            probability=0.71,
-            re_anchored=True,
+            reported=0.71,
+            probability=0.38,
+            cause="unexplained",
+            odds=2.5e7,
+            action="re_anchor",
             reason="No registered event within 21 days.",
             event=None,
             consequence="Older weeks weigh 0.3, a fresh level begins here, intervals are 1.25 times as wide.",
@@ -244,6 +281,11 @@ def example(
             protocol="Each target was calibrated with scores of earlier origins only.",
             rolling=coverage_levels(312, 0.005),
             holdout=coverage_levels(26, -0.02),
+            locations=tuple(
+                LocationCoverage(location=name, levels=coverage_levels(312 // len(names), 0.01 * i))
+                for i, name in enumerate(names)
+                if len(names) > 1
+            ),
             pit=(38, 29, 31, 27, 24, 33, 30, 28, 31, 41),
             pit_of="before",
         ),
@@ -254,6 +296,7 @@ def example(
             alarms=alarms,
             segments=(dates[109], dates[148]),
             registered_events=23,
+            calibrated=calibrated(),
         ),
         media=Media(
             span=Span(first=dates[0], last=dates[-1]),
@@ -365,10 +408,13 @@ def sparse() -> ReportInput:
             protocol="Scores of earlier origins only.",
             rolling=coverage_levels(20, 0.0),
             holdout=(),
+            locations=(),
             pit=(),
             pit_of="before",
         ),
-        detection=Detection(threshold=0.5, window=4, series=(), alarms=(), segments=(), registered_events=0),
+        detection=Detection(
+            threshold=0.5, window=4, series=(), alarms=(), segments=(), registered_events=0, calibrated=None
+        ),
         media=None,
         data=report.data.model_copy(update={"refusals": (), "variables": ()}),
         limits=(),
@@ -386,7 +432,7 @@ def hostile() -> ReportInput:
             return {k: poison(v, k) for k, v in value.items()}
         if isinstance(value, tuple):
             return tuple(poison(v, key) for v in value)
-        spared = key in {"role", "rule", "claim", "pit_of", "location"}
+        spared = key in {"role", "rule", "claim", "pit_of", "location", "action"}
         return f"{HOSTILE} {value}" if isinstance(value, str) and not spared else value
 
     return ReportInput.model_validate(poison(example(names=("north", "south")).model_dump()), strict=False)
@@ -674,8 +720,34 @@ def test_each_claim_is_said_with_its_limit_and_none_promises_coverage(claim: rep
     assert f"Which claim holds: {wording.CLAIMS[claim][0]}." in said
     assert wording.CLAIMS[claim][1] in said
     assert "guarantee" not in said.lower()
-    only = {"exchangeable": "exchangeability only", "disjoint_moments": "Barber", "empirical": "no bound"}
+    only = {
+        "exchangeable": "exchangeability only",
+        "disjoint_moments": "Barber",
+        "long_run": "nothing of any single forecast",
+        "empirical": "no bound",
+    }
     assert only[claim] in said
+
+
+def test_coverage_of_every_level_stands_beside_seasonal_naive_with_its_error_bar() -> None:
+    report = example()
+    assert report.coverage is not None
+    said = read(report)
+    for measured in (report.coverage.rolling, report.coverage.holdout):
+        for each in measured:
+            low, high = wording.wilson(each.inside_naive, each.targets)
+            assert f"{100 * each.inside_naive / each.targets:.1f} % {100 * low:.1f} – {100 * high:.1f}" in said
+            assert f"{100 * each.width_naive:.1f} %" in said
+    chart = figures.covered(report.coverage.holdout, "covered-holdout", "on the holdout")
+    assert chart.count('class="mark naive"') == len(LEVELS)
+    assert chart.count('class="line naive"') == 3 * len(LEVELS)
+
+
+def test_each_of_several_locations_has_its_own_coverage() -> None:
+    words = read(VARIANTS["many locations"]())
+    assert "Rolling origin, each location alone: measured coverage after calibration Location Outcomes 50 %" in words
+    assert "b 20 50.0 % 80.0 % 90.0 %" in words
+    assert "each location alone" not in read(example())
 
 
 def test_unbounded_intervals_are_said_and_not_drawn() -> None:
@@ -747,6 +819,57 @@ def test_refusals_are_counted_with_their_reason(words: str) -> None:
     assert "KPI is not a number 2 line 14: 'n/a'" in words
 
 
+def test_each_alarm_has_its_cause_its_odds_and_what_followed(words: str) -> None:
+    for text in (
+        "artefact 34 : 1 Matches a registered artefact",
+        "Masked: these weeks say nothing about the rest.",
+        "unexplained over a million : 1 No registered event within 21 days. none matched",
+        "Yes: 1 break, 2 alarms",
+        "1 passing pulse kept out of the fit.",
+    ):
+        assert text in words
+
+
+def test_the_detectors_calibration_stands_beside_the_base_rate(words: str) -> None:
+    for text in (
+        "calibrated against 498 labelled series around 62 events, among them the real series nile, retail",
+        "the logarithmic score is 0.0772 against 0.0969 of the base rate and 0.121 of the detector's own probability",
+        "0.198 false alarms a year; 173 of 280 changes were noticed within a quarter, half of them within 2 weeks.",
+        "12.0 % 300 39 13.0 %",
+    ):
+        assert text in words.replace("\u2009", " ").replace("\u00a0", " ")
+    assert 'id="reliability-title"' in render(example()).decode("utf-8")
+
+
+def test_a_pulse_alone_is_no_break() -> None:
+    alarms = tuple(alarm.model_copy(update={"action": "model"}) for alarm in example().detection.alarms)
+    pulses = changed(example(), detection=example().detection.model_copy(update={"alarms": alarms}))
+    assert "No: 2 alarms, no break 2 passing pulses kept out of the fit." in read(pulses)
+    kept = tuple(alarm.model_copy(update={"action": "keep"}) for alarm in alarms)
+    nothing = changed(example(), detection=example().detection.model_copy(update={"alarms": kept}))
+    assert "Nothing followed from any." in read(nothing)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12.4, "12 : 1"), (1.0, "1 : 1"), (3.46, "3.5 : 1"), (0.25, "1 : 4.0"), (1e9, "over a million : 1")],
+)
+def test_odds_are_written_as_people_say_them(value: float, text: str) -> None:
+    assert wording.odds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.07718, "0.0772"), (1.5, "1.50"), (0.0, "0.00"), (123.4, "123"), (math.inf, "infinite")]
+)
+def test_scores_have_three_digits(value: float, text: str) -> None:
+    assert wording.score(value) == text
+
+
+def test_more_changes_than_periods_are_refused() -> None:
+    with pytest.raises(ValidationError, match="4 changes in 3 periods"):
+        Told(probability=0.5, periods=3, changed=4)
+
+
 def test_media_numbers_carry_their_warning(words: str) -> None:
     assert "conditional on the model and are not experimental" in words
 
@@ -777,12 +900,15 @@ def test_unsorted_and_uncountable_inputs_are_refused() -> None:
             alarms=report.detection.alarms[::-1],
             segments=(),
             registered_events=0,
+            calibrated=None,
         )
     assert report.coverage is not None
     with pytest.raises(ValidationError, match=r"(?s)rolling.*at least 1"):  # no claim without a measurement
         Coverage.model_validate({**dict(report.coverage), "rolling": ()})
-    with pytest.raises(ValidationError, match="more outcomes inside"):
-        CoverageLevel(level=0.9, targets=4, inside_before=5, inside_after=4, width_before=0.1, width_after=0.1)
+    for name in ("inside_before", "inside_after", "inside_naive"):
+        counts = {"targets": 4, "inside_before": 4, "inside_after": 4, "inside_naive": 4, name: 5}
+        with pytest.raises(ValidationError, match="more outcomes inside"):
+            CoverageLevel.model_validate({**dict(report.coverage.rolling[0]), **counts})
     with pytest.raises(ValidationError, match="unicode"):
         Subject.model_validate({**dict(report.subject), "title": "\ud800"})
     with pytest.raises(ValidationError, match="Extra inputs"):
