@@ -79,7 +79,7 @@ def judge(
         hazard=calibrated.hazard,
         threshold=calibrated.threshold,
         registry_sha256=registry_sha256,
-        registered_events=len(events),
+        registered_events=len(usable),
     )
 
 

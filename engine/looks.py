@@ -5,7 +5,8 @@ seen a new level for some periods has learned a part of it, and its residuals sh
 it shows nothing. So that what is new keeps looking as new as it is,
 
 - a period is looked at by the last window whose origin lies `lag` periods before it (the first, where there is none),
-- from the start of a change that lasts on, by the last window that knew nothing of it, and by no later one.
+- from the start of the first change that lasts on, by the last window that knew nothing of it, and by no later one:
+  whatever changes after that is then measured from one place.
 
 Worked example: origins 100, 102, .. 120, lag 8, a change at 111. Periods 110 and 111 are looked at by the windows of
 102 and 110, and every period after 111 by that of 110.
@@ -44,7 +45,7 @@ class Looks:
         first = self.origins[0]
         rows = []
         for t in range(len(self.periods)):
-            since = max((start for start in changes if start <= t), default=None)
+            since = min((start for start in changes if start <= t), default=None)
             latest = first + (t - lag if since is None else since)
             window = max((k for k, origin in enumerate(self.origins) if origin <= latest), default=0)
             rows.append(self.residuals[window][first + t - self.origins[window]])

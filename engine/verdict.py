@@ -35,4 +35,4 @@ class Verdict(Frozen):
     hazard: float
     threshold: float
     registry_sha256: str
-    registered_events: int  # how many were looked at
+    registered_events: int  # that concern this forecast, were public by then and can explain an alarm

@@ -1,4 +1,4 @@
-"""A forecast, through all nine stages as they are, with everything that varies held fixed.
+"""A forecast, through all stages as they are, with everything that varies held fixed.
 
 The clock, the machine's facts, its fingerprint and the key are constants here, so that even the receipts and the signed
 head of the log (Ed25519 is deterministic) are the same bytes on every machine that may replay.

@@ -1,8 +1,9 @@
 """fit: the posterior, four chains of NUTS, and whether they may be believed.
 
 Depends on the registration receipt: nothing is fitted before the specification is logged. Writes fit/posterior.zarr,
-fit/gates.json and fit/contributions.parquet; where something follows from the verdict on breaks, fit/without.zarr too,
-the posterior as it would have been. A failed gate is a recorded verdict: the forecast is then withheld.
+fit/gates.json and fit/contributions.parquet; where something follows from the verdict on breaks, fit/without.zarr and
+fit/without_gates.json too, the posterior as it would have been. A failed gate is a recorded verdict: the forecast is
+then withheld.
 """
 
 from __future__ import annotations
@@ -58,15 +59,20 @@ def _run(context: Context, out: Path) -> None:
     posterior.write(out / "posterior.zarr", chains, coordinates)
     if acts(found):
         plain = none(len(data.periods), spec.backtest.horizon)
-        posterior.write(out / "without.zarr", _chains(context, spec, data, plain), coordinates)
-    gates = diagnose(chains, spec.inference)
-    (out / "gates.json").write_bytes(canonical.encode(json.loads(gates.model_dump_json())))
+        others = _chains(context, spec, data, plain)
+        posterior.write(out / "without.zarr", others, coordinates)
+        (out / "without_gates.json").write_bytes(_gates(spec, others))
+    (out / "gates.json").write_bytes(_gates(spec, chains))
     write_parquet(_contributions(spec, data, wanted, out), out / "contributions.parquet")
 
 
 def _chains(context: Context, spec: Spec, data: Panel, wanted: Reaction) -> list[Chain]:
     tasks = [_Task(spec, data, wanted, chain) for chain in range(spec.inference.chains)]
     return context.workers.map(f"{spec.name}: chains", _chain, tasks)
+
+
+def _gates(spec: Spec, chains: list[Chain]) -> bytes:
+    return canonical.encode(json.loads(diagnose(chains, spec.inference).model_dump_json()))
 
 
 def _contributions(spec: Spec, data: Panel, wanted: Reaction, out: Path) -> pa.Table:

@@ -2,7 +2,7 @@
 
 Writes forecast/record.json always. When the fit passed every gate also forecast/forecast.parquet, uncalibrated.parquet,
 point.parquet, total.parquet, seasonal_naive.parquet and last_value.parquet; and then, where something followed from a
-break, without.parquet: the forecast as it would have been.
+break, without.parquet: the forecast as it would have been, if that fit passed every gate too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WITHOUT = "calibrate/adjustments_without.parquet"
 def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     data = panel(context, spec)
-    gates = Diagnostics.model_validate_json((context.artifact(FIT) / "gates.json").read_bytes())
+    gates = _gates(context, "gates.json")
     found = verdict(context)
     wanted = asked(spec, data, found)
     total = without = None
@@ -46,7 +46,7 @@ def _run(context: Context, out: Path) -> None:
         total = _publish(context, spec, data, wanted, out)
         for rule in ("seasonal_naive", "last_value"):
             write_parquet(publish.naive_table(spec, data, rule), out / f"{rule}.parquet")
-        if acts(found):
+        if acts(found) and _gates(context, "without_gates.json").passed:
             without = _without(context, spec, data, out)
     record = Record(
         released=gates.passed,
@@ -59,6 +59,10 @@ def _run(context: Context, out: Path) -> None:
         total_without=without,
     )
     (out / "record.json").write_bytes(canonical.encode(json.loads(record.model_dump_json())))
+
+
+def _gates(context: Context, name: str) -> Diagnostics:
+    return Diagnostics.model_validate_json((context.artifact(FIT) / name).read_bytes())
 
 
 def _breaks(found: Verdict) -> tuple[Break, ...]:

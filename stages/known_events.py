@@ -7,8 +7,8 @@ from registry.event import Event
 
 
 def known_event(event: Event) -> KnownEvent:
-    """The event's dates and class; public when announced, or when it took effect if nothing earlier is recorded."""
-    public = min(event.announced or event.effective, event.effective)
+    """The event's dates and class; public when announced (a fault may be told late), else when it took effect."""
+    public = event.announced or event.effective
     return KnownEvent(
         id=event.id,
         kind=event.kind,

@@ -37,4 +37,4 @@ class Record(Frozen):
     older_data_weight: float
     interval_widening: tuple[float, ...]  # (horizon,) factor on a quantile's distance from the median
     total: Total | None  # None: not released
-    total_without: Total | None  # had nothing followed from any break; None where nothing did
+    total_without: Total | None  # had nothing followed from any break; None where nothing did or that fit failed a gate

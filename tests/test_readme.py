@@ -53,7 +53,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if name and (ROOT / name).is_file() and name != "dvc.lock":
             (place.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, place.root / name)
-    shutil.copytree(CASE, place.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("requirements.lock"))
+    shutil.copytree(
+        CASE, place.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("requirements.lock", "registry")
+    )
     place.ok("git init -q && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm project")
     place.ok("dvc repro")
     return place

@@ -82,3 +82,19 @@ def test_the_backtests_table_is_read_as_it_was_written() -> None:
     assert found.periods == panel.periods[windows[0].origin :]
     for window, residuals in zip(windows, found.residuals, strict=True):
         np.testing.assert_array_equal(residuals, (window.outcome - window.one_step_mean) / window.one_step_sd)
+
+
+def twice() -> Looks:
+    """Two levels, each four sd above the one before; a window shows what came after its origin alone."""
+    noise = np.random.default_rng(4).normal(size=TIME)
+    parts = []
+    for origin in ORIGINS:
+        t = np.arange(origin - FIRST, TIME)
+        new = [(t >= at) & (at >= origin - FIRST) for at in (60, BREAK)]
+        parts.append((noise[t] + 4.0 * (new[0].astype(float) + new[1]))[:, None])
+    return Looks(ORIGINS, tuple(parts), PERIODS)
+
+
+def test_a_second_change_of_the_same_sign_is_found_beside_the_first() -> None:
+    found, _, _ = judged(twice(), DETECT.model_copy(update={"lag": 8}), ALARMING, verdict)
+    assert [f.start for f in found.findings if f.lasting] == [PERIODS[60], PERIODS[BREAK]]

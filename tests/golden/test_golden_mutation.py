@@ -34,7 +34,7 @@ MUTATIONS = (
         "conformal", "= lower - q,", "= lower - 1.0000000000000002 * q,", NATIONAL, "calibrate/coverage_holdout.parquet"
     ),
     Mutation("forecast", "* last\n", "* last * 1.0000000000000002\n", NATIONAL, "forecast/uncalibrated.parquet"),
-    Mutation("changepoint", "+ 0.5 * count\n", "+ 0.5000000000000001 * count\n", DETECTION, "verdict.json"),
+    Mutation("explanation", "= shape + 0.5 * n", "= shape + 0.5000000000000001 * n", DETECTION, "verdict.json"),
 )
 
 
