@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,6 +11,9 @@ from mapie.regression import ConformalizedQuantileRegressor, SplitConformalRegre
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from engine.conformal import adjust, conformity, quantiles
+
+for _name in ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"):  # scikit-learn sets them; no process in the profile has them
+    os.environ.pop(_name, None)
 
 Floats = npt.NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
