@@ -5,14 +5,13 @@ An edit of registry/regimes that changes what an alarm means, or a change of the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from audit import canonical
 from golden.case import How
 from registry import regimes
+from stages.stage import canonical_json
 
 RESIDUALS = "residuals.csv"  # week, residual in thousandths
 DETECT = "detect.json"  # as `detect` of a specification
@@ -42,7 +41,7 @@ def produce(root: Path, _how: How) -> Path:
     verdict = detection.judge(heard, len(periods), events, law, calibrated, known.digest)
     out = root / "found"
     out.mkdir()
-    (out / "verdict.json").write_bytes(canonical.encode(json.loads(verdict.model_dump_json())))
+    (out / "verdict.json").write_bytes(canonical_json(verdict))
     return out
 
 

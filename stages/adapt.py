@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 
 from engine import backtest
 from engine.backtest import Window
-from engine.reaction import Reaction, reaction
+from engine.reaction import Reaction
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, write_parquet
-from engine.verdict import Verdict
-from stages.inputs import ORIGINS, TABLE, origin_verdicts, panel
+from stages.inputs import ORIGINS, TABLE, asked, origin_verdicts, panel
 from stages.stage import SPEC, Context, Stage
 
 FORECASTS = "backtest/forecasts.parquet"
@@ -40,17 +39,13 @@ def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     data = panel(context, spec)
     tasks = [
-        _Task(spec, data, origin, _asked(spec, data, origin, verdict))
+        _Task(spec, data, origin, asked(spec, data, verdict, origin))
         for origin, verdict in origin_verdicts(context).items()
     ]
     windows = context.workers.map(f"{spec.name}: windows after a break", _window, tasks) if tasks else []
     first = read_parquet(context.artifact(FORECASTS))
     write_parquet(_replaced(first, backtest.forecasts_table(spec, data, windows)), out / "forecasts.parquet")
     write_parquet(backtest.diagnostics_table(windows), out / "windows.parquet")
-
-
-def _asked(spec: Spec, data: Panel, origin: int, verdict: Verdict) -> Reaction:
-    return reaction(spec.detect.consequences, verdict, data.periods, origin, spec.backtest.horizon)
 
 
 def _replaced(first: pa.Table, again: pa.Table) -> pa.Table:

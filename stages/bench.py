@@ -25,10 +25,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from audit.environment import machine
 from engine import precision
 from stages import bench_bundle, bench_ledger
-from stages.bench_row import Row
+from stages.bench_row import Row, show
 
 POLL_SECONDS = 0.25
 
@@ -49,11 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.chain:
         return _chain(arguments.chain[0], int(arguments.chain[1]))
-    here = machine()
-    print(f"{here.cpu}, {here.cores} cores, {here.libc}, Python {here.python}, load {os.getloadavg()[0]:.1f}\n")
-    for name in arguments.only or BENCHES:
-        for row in BENCHES[name](Path.cwd()):
-            print(f"{row.what:<44} {row.value:>16}  {row.note}", flush=True)
+    show(BENCHES, arguments.only or BENCHES, 44)
     return 0
 
 

@@ -13,12 +13,10 @@ Nothing is asserted. Breaks and holdouts read the artifacts of the last `make re
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from audit.environment import machine
+from stages.bench_row import show
 from stages.stage import into_profile
 
 BENCHES = ("changepoints", "verdicts", "breaks", "conformal")
@@ -38,11 +36,7 @@ def main(argv: Sequence[str]) -> int:
         "breaks": bench_breaks.rows,
         "conformal": bench_conformal.rows,
     }
-    here = machine()
-    print(f"{here.cpu}, {here.cores} cores, {here.libc}, Python {here.python}, load {os.getloadavg()[0]:.1f}\n")
-    for name in arguments.only or BENCHES:
-        for row in rows[name](Path.cwd()):
-            print(f"{row.what:<52} {row.value:>16}  {row.note}", flush=True)
+    show(rows, arguments.only or BENCHES, 52)
     return 0
 
 

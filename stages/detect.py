@@ -29,7 +29,7 @@ from engine.verdict import Verdict
 from registry import regimes
 from stages.known_events import known_event
 from stages.registered import PRIVATE, REGIMES, events
-from stages.stage import SPEC, Context, Stage
+from stages.stage import SPEC, Context, Stage, canonical_json
 
 ONE_STEP = "backtest/one_step.parquet"
 CALIBRATION = "hazard/calibration.json"
@@ -53,7 +53,7 @@ def _run(context: Context, out: Path) -> None:
     final, online, residuals = told(len(periods))
     segments = changepoint.segmentation(residuals, detect.segments, calibrated.hazard)
     write_parquet(_table(periods, online, segments.starts, calibrated), out / "changes.parquet")
-    (out / "verdict.json").write_bytes(_json(final.model_dump_json()))
+    (out / "verdict.json").write_bytes(canonical_json(final))
     then = [(origin, told(count)[0]) for origin, count in _origins(spec, len(periods))]
     acted = [
         {"origin": origin, "verdict": json.loads(found.model_dump_json())} for origin, found in then if acts(found)
@@ -65,10 +65,6 @@ def _origins(spec: Spec, count: int) -> list[tuple[int, int]]:
     """Every backtest origin, and how many of the `count` residuals were known there."""
     first = spec.backtest.first_origin
     return [(origin, origin - first) for origin in origins(spec, first + count)]
-
-
-def _json(text: str) -> bytes:
-    return canonical.encode(json.loads(text))
 
 
 def _table(periods: Sequence[date], online: Online, starts: Sequence[int], calibrated: Calibration) -> pa.Table:

@@ -8,14 +8,12 @@ then withheld.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import pyarrow as pa
 
-from audit import canonical
 from engine import design as designs
 from engine import forecast, posterior
 from engine.diagnostics import diagnose
@@ -25,7 +23,7 @@ from engine.reaction import Reaction, acts, none
 from engine.spec import Spec
 from engine.table import Panel, write_parquet
 from stages.inputs import TABLE, VERDICT, asked, panel, verdict
-from stages.stage import RECEIPT, SPEC, Context, Stage
+from stages.stage import RECEIPT, SPEC, Context, Stage, canonical_json
 
 CONTRIBUTION_LEVEL = 0.9
 
@@ -48,7 +46,7 @@ def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     data = panel(context, spec)
     found = verdict(context)
-    wanted = asked(spec, data, found)
+    wanted = asked(spec, data, found, len(data.periods))
     chains = _chains(context, spec, data, wanted)
     coordinates = {
         "location": data.locations,
@@ -72,7 +70,7 @@ def _chains(context: Context, spec: Spec, data: Panel, wanted: Reaction) -> list
 
 
 def _gates(spec: Spec, chains: list[Chain]) -> bytes:
-    return canonical.encode(json.loads(diagnose(chains, spec.inference).model_dump_json()))
+    return canonical_json(diagnose(chains, spec.inference))
 
 
 def _contributions(spec: Spec, data: Panel, wanted: Reaction, out: Path) -> pa.Table:

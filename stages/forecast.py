@@ -7,7 +7,6 @@ break, without.parquet: the forecast as it would have been, if that fit passed e
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -15,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 from jax import Array
 
-from audit import canonical
 from engine import design as designs
 from engine import forecast, posterior, publish
 from engine.calibration import Adjustment
@@ -28,7 +26,7 @@ from engine.table import Panel, read_parquet, write_parquet
 from engine.verdict import Verdict
 from stages.inputs import TABLE, VERDICT, asked, panel, verdict
 from stages.record import Break, Record, Total
-from stages.stage import SPEC, Context, Stage
+from stages.stage import SPEC, Context, Stage, canonical_json
 
 FIT = "fit"
 ADJUSTMENTS = "calibrate/adjustments.parquet"
@@ -40,7 +38,7 @@ def _run(context: Context, out: Path) -> None:
     data = panel(context, spec)
     gates = _gates(context, "gates.json")
     found = verdict(context)
-    wanted = asked(spec, data, found)
+    wanted = asked(spec, data, found, len(data.periods))
     total = without = None
     if gates.passed:
         total = _publish(context, spec, data, wanted, out)
@@ -58,7 +56,7 @@ def _run(context: Context, out: Path) -> None:
         total=total,
         total_without=without,
     )
-    (out / "record.json").write_bytes(canonical.encode(json.loads(record.model_dump_json())))
+    (out / "record.json").write_bytes(canonical_json(record))
 
 
 def _gates(context: Context, name: str) -> Diagnostics:

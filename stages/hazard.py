@@ -7,7 +7,6 @@ hazard/scores.parquet (one row an event).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,6 @@ from typing import NamedTuple
 import pyarrow as pa
 from pydantic import ValidationError
 
-from audit import canonical
 from audit.errors import Malformed
 from engine import hazard, labelled
 from engine.labelled import Labelled, Observed
@@ -26,7 +24,7 @@ from registry import regimes
 from registry.regimes import Registry
 from stages.known_events import known_event
 from stages.registered import REGIMES
-from stages.stage import RECEIPT, SPEC, Context, Stage
+from stages.stage import RECEIPT, SPEC, Context, Stage, canonical_json
 
 LABELLED = "data/labelled"
 
@@ -35,7 +33,7 @@ def _run(context: Context, out: Path) -> None:
     spec = context.spec()
     known = regimes.load(context.root / REGIMES)
     found = hazard.calibrate(labelled_series(context.root, spec, known), spec.detect, known.digest)
-    (out / "calibration.json").write_bytes(canonical.encode(json.loads(found.calibration.model_dump_json())))
+    (out / "calibration.json").write_bytes(canonical_json(found.calibration))
     write_parquet(_reliability(found.mapped, found.uncalibrated), out / "reliability.parquet")
     write_parquet(_table(found.held, _HELD), out / "scores.parquet")
 

@@ -31,6 +31,6 @@ def origin_verdicts(context: Context) -> dict[int, Verdict]:
     return {row["origin"]: Verdict.model_validate_json(json.dumps(row["verdict"])) for row in rows}
 
 
-def asked(spec: Spec, data: Panel, found: Verdict) -> Reaction:
-    """What the verdict at the end of the data asks of the published fit."""
-    return reaction(spec.detect.consequences, found, data.periods, len(data.periods), spec.backtest.horizon)
+def asked(spec: Spec, data: Panel, found: Verdict, origin: int) -> Reaction:
+    """What the verdict `found`, known at `origin`, asks of a fit to the periods before it."""
+    return reaction(spec.detect.consequences, found, data.periods, origin, spec.backtest.horizon)

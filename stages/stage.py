@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from audit import canonical, model
 from audit.digest import Digest, digest_path, sha256
@@ -69,6 +70,11 @@ STAGES = (
 BUILDER = Builder(version={"noptik": "0.1.0"})
 SPEC = "register/spec.json"
 RECEIPT = "register/receipt.json"
+
+
+def canonical_json(value: BaseModel) -> bytes:
+    """The canonical JSON (RFC 8785) of a declared thing or a finding."""
+    return canonical.encode(json.loads(value.model_dump_json()))
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,7 @@ def declared_spec(root: Path, forecast: str) -> bytes:
     if spec.name != forecast:
         raise Malformed("specification's name", f"params.yaml: specs.{forecast}.name", forecast, spec.name)
     # from the model, so that 1 and 1.0 where a number is declared are one specification
-    return canonical.encode(json.loads(spec.model_dump_json()))
+    return canonical_json(spec)
 
 
 def run(stage: Stage, context: Context) -> None:

@@ -15,20 +15,11 @@ from scipy import integrate
 from engine.changepoint import Alarming, online, online_panel, run_length_posterior, segmentation
 from engine.spec_detect import Robust, Segments
 from tests import reference
+from tests.engine.test_engine_changepoint import BASE as PLAIN
 
 Floats = npt.NDArray[np.float64]
 
 BETA = 0.2
-PLAIN = Segments(
-    mean_precision=0.1,
-    shape=2.0,
-    rate=2.0,
-    slope_scale=0.05,
-    linear_weight=0.2,
-    max_run_length=150,
-    settled=0,
-    robust=Robust(kind="none", beta=0.0),
-)
 HAZARD = 0.02
 ALARMING = Alarming(HAZARD, 5, 0.5)
 
