@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro test env lock lint golden golden-variations golden-emulated fuzz bench bench-regimes clean
+.PHONY: repro test env lock lint golden golden-variations golden-emulated fuzz recovery stress sbc bench bench-regimes clean
 
 repro: env
 	@dvc repro
@@ -59,6 +59,16 @@ golden-emulated: env
 MINUTES ?= 1
 fuzz: env
 	python -m tests.fuzz.run --minutes $(MINUTES)
+
+# Known truth: contributions of every model class, worlds that should raise a finding, ranks of simulated truths.
+recovery: env
+	python -m tests.recovery.run
+
+stress: env
+	python -m tests.stress.run
+
+sbc: env
+	python -m tests.sbc.run
 
 bench: env
 	python -m stages.bench

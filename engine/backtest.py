@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ from engine.table import Panel
 
 
 class Window(NamedTuple):
-    """What one origin gives. H horizons whose outcome is in the panel, G locations, P probabilities."""
+    """What one origin gives. H horizons whose outcome is in the panel, G series, P probabilities."""
 
     origin: int  # periods known
     quantiles: np.ndarray  # (P, H, G), in the KPI's unit
@@ -58,7 +59,7 @@ def _sampler(spec: Spec, design: Design) -> Sampler:
     if key not in programs:
         if any(known[0] != spec for known in programs):
             programs.clear()
-        programs[key] = Sampler(spec.model, spec.inference, spec.backtest.warmup, spec.backtest.draws, design)
+        programs[key] = Sampler(spec, spec.backtest.warmup, spec.backtest.draws, design)
     return programs[key]
 
 
@@ -70,7 +71,7 @@ def run_window(spec: Spec, panel: Panel, origin: int, asked: Reaction | None = N
     asked = asked or none(origin, spec.backtest.horizon)
     design, scales = designs.build(panel, spec, origin, asked)
     chain = _sampler(spec, design).chain(design, stream(spec.seed, "backtest", origin))
-    draws = type(chain.parameters)(*(jnp.asarray(value) for value in chain.parameters))
+    draws = jax.tree.map(jnp.asarray, chain.parameters)
     key = stream(spec.seed, "backtest-paths", origin)
     paths = forecast.paths(spec, draws, design, scales, origin, key, asked.widening)
     horizons = min(spec.backtest.horizon, len(panel.periods) - origin)
@@ -79,7 +80,7 @@ def run_window(spec: Spec, panel: Panel, origin: int, asked: Reaction | None = N
     hindsight = designs.build_hindsight(panel, spec, origin, asked)
     span = np.zeros(design.y.shape)
     span[: len(outcome)] = outcome
-    step = forecast.one_step(spec.model, draws, hindsight, jnp.asarray(span))
+    step = forecast.one_step(spec, draws, hindsight, jnp.asarray(span))
     verdict = {gate.name: gate.value for gate in diagnose([chain], spec.inference).gates}
     return Window(
         origin=origin,
@@ -114,7 +115,7 @@ def forecasts_table(spec: Spec, panel: Panel, windows: Sequence[Window]) -> pa.T
         naive = scores.seasonal_naive(panel.kpi, last, spec.backtest.horizon, spec.plan.year)
         still = scores.last_value(panel.kpi, last, spec.backtest.horizon)
         for h in range(window.quantiles.shape[1]):
-            for g, location in enumerate(panel.locations):
+            for g, location in enumerate(panel.series):
                 row = (
                     window.origin,
                     panel.periods[last] + day - timedelta(days=1),
@@ -157,7 +158,7 @@ def one_step_table(panel: Panel, windows: Sequence[Window]) -> pa.Table:
     }
     for window in windows:
         for s in range(window.outcome.shape[0]):
-            for g, location in enumerate(panel.locations):
+            for g, location in enumerate(panel.series):
                 mean, sd = float(window.one_step_mean[s, g]), float(window.one_step_sd[s, g])
                 outcome = float(window.outcome[s, g])
                 residual = (outcome - mean) / sd

@@ -54,15 +54,17 @@ class History(NamedTuple):
 
 
 def moments(spec: Spec, panel: Panel, origin: int, place: int | None) -> np.ndarray:
-    """The regime before `origin` of the location at index `place`, or of all together: (k,).
+    """The regime before `origin` of the series at index `place`, or of all together: (k,).
 
     That is of total spend or outcome over the moment window, scaled by its mean so far; k = 3, or 0 where the
     specification asks for no moments. A constant total has no log sd: its regime is its mean alone, (mean, 0, 0).
     """
     if spec.calibrate.moments == "none":
         return np.zeros(0)
-    values = panel.media if spec.calibrate.moments == "media" else panel.kpi[:, :, None]
-    own = values if place is None else values[:, place : place + 1]
+    spent = spec.calibrate.moments == "media"
+    values = panel.media if spent else panel.kpi[:, :, None]
+    column = place // len(panel.outcomes) if place is not None and spent else place  # outcomes share a location's media
+    own = values if column is None else values[:, column : column + 1]
     first = max(origin - spec.calibrate.moment_window, 0)
     totals = [math.fsum(own[t].ravel().tolist()) for t in range(origin)]
     scale = math.fsum(totals) / len(totals) or 1.0
@@ -109,7 +111,7 @@ class _Row(NamedTuple):
 def _groups(spec: Spec) -> tuple[tuple[str, int | None], ...]:
     if spec.calibrate.groups == "pooled":
         return ((POOLED, None),)
-    return tuple((name, place) for place, name in enumerate(spec.data.locations))
+    return tuple((name, place) for place, name in enumerate(spec.data.series))
 
 
 def _tracks(spec: Spec, past: Cases, horizon: int, steps: tuple[int, ...], regimes: np.ndarray) -> Iterator[_Row]:

@@ -16,39 +16,49 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from engine import experiments, media, trend
+from engine.adstock import lagged
 from engine.errors import TableError
 from engine.events import event_matrix
+from engine.experiments import ExperimentData
+from engine.media import MediaData
+from engine.mediation import MediatorData
+from engine.orthogonal import orthogonalised
 from engine.reaction import Reaction, columns, none
-from engine.seasonality import fourier_basis
+from engine.seasonality import fourier
 from engine.spec import Spec, period_dates
 from engine.table import Panel
-from engine.transforms import lagged
-from engine.trend import line, steps
+from engine.trend import TrendBasis
 
 
 class Design(NamedTuple):
-    """What a model is a function of, beside its parameters. `span` = periods of the panel + horizon."""
+    """What a model is a function of, beside its parameters. T: the panel and the horizon; axes: `engine.layout`."""
 
-    y: Array  # (span, location) scaled outcome; 0 where unknown
-    weight: Array  # (span, location) likelihood weight; 0 past the origin
-    known: Array  # (span, location) 1 where y is known
-    media: Array  # (span, location, channel, lag) spend scaled by its mean before the origin
-    controls: Array  # (span, location, control) standardised by moments before the origin
-    events: Array  # (span, event)
-    trend: Array  # (span,) years from the middle of the known periods
-    steps: Array  # (span, knot) of a wandering level
-    season: Array  # (span, 2 harmonics)
-    shift: Array  # (span, shift) what a break added to the mean
+    y: Array  # (T, S) scaled outcome; 0 where unknown
+    weight: Array  # (T, S) likelihood weight; 0 past the origin
+    known: Array  # (T, S) 1 where y is known
+    error: Array  # (T, S) given sd of y on the model's scale; (T, 0) where none is given
+    kpi_scale: Array  # (S,) what 1 on the model's scale is in the KPI's unit
+    media: MediaData
+    controls: Array  # (T, L, C) standardised by moments before the origin
+    events: Array  # (T, event)
+    trend: TrendBasis
+    season: Array  # (T, harmonic)
+    shift: Array  # (T, shift) what a break added to the mean
     shift_scale: Array  # (shift,) prior sd of each
-    metric: Array  # (span, metric) what a break added to the log of the metric's scale
+    metric: Array  # (T, metric) what a break added to the log of the metric's scale
     metric_scale: Array  # (metric,)
+    mediators: MediatorData
+    promotion: Array  # (T, L, X) what each cross-effect is multiplied by
+    tests: ExperimentData
 
 
 class Scales(NamedTuple):
     """How to go back: outcome = scale * transform^-1(y)."""
 
-    kpi: tuple[float, ...]  # (location,) mean outcome before the origin
-    media: tuple[float, ...]  # (channel,) mean spend before the origin over all locations
+    kpi: tuple[float, ...]  # (S,) mean outcome before the origin
+    media: tuple[float, ...]  # (M,) mean spend, or reach, before the origin over all locations
+    frequency: tuple[float, ...]  # (M,) mean frequency; 1 where none is given
 
 
 def build(panel: Panel, spec: Spec, origin: int, asked: Reaction | None = None) -> tuple[Design, Scales]:
@@ -68,34 +78,104 @@ def build_hindsight(panel: Panel, spec: Spec, origin: int, asked: Reaction | Non
 def _assemble(panel: Panel, spec: Spec, origin: int, planned: bool, asked: Reaction | None) -> tuple[Design, Scales]:
     time, span = len(panel.periods), len(panel.periods) + spec.backtest.horizon
     asked = asked or none(origin, spec.backtest.horizon)
-    scales = Scales(
-        kpi=tuple(_mean(panel.kpi[:origin, g].tolist()) for g in range(len(panel.locations))),
-        media=tuple(_mean(panel.media[:origin, :, m].ravel().tolist()) for m in range(panel.media.shape[2])),
-    )
     until = origin if planned else time
     year = float(spec.plan.year)
-    media = _extended(panel.media, until, span, spec.plan.media, spec)
+    scales = _scales(panel, origin)
     controls = _extended(panel.controls, until, span, spec.plan.controls, spec)
-    known = np.zeros((span, len(panel.locations)))
-    known[:origin] = 1.0
     weight = np.zeros((span, 1))
     weight[:origin, 0] = asked.weight
+    known = np.zeros((span, panel.kpi.shape[1]))
+    known[:origin] = 1.0
     design = Design(
         y=jnp.asarray(_scaled_outcome(panel, spec, scales, origin, span)),
         weight=jnp.asarray(known * weight),
         known=jnp.asarray(known),
-        media=lagged(jnp.asarray(media) / jnp.asarray(scales.media), spec.model.adstock.max_lag),
-        controls=jnp.asarray(_standardised(controls, origin)),
+        error=jnp.asarray(_error(panel, spec, scales, until, span)),
+        kpi_scale=jnp.asarray(scales.kpi),
+        media=_media(panel, spec, scales, origin, until, span),
+        controls=jnp.asarray(_standardised(_orthogonal(spec, controls, origin), origin)),
         events=jnp.asarray(_events(panel, spec, span)),
-        trend=line(spec.model.trend, span, origin, year),
-        steps=steps(spec.model.trend, span, origin, year),
-        season=fourier_basis(span, spec.model.season.period, spec.model.season.harmonics),
+        trend=trend.basis(spec.model.trend, span, origin, year),
+        season=fourier(spec.model.seasons, span),
         shift=jnp.asarray(columns(asked.terms, span, year)),
         shift_scale=jnp.asarray([term.scale for term in asked.terms]),
         metric=jnp.asarray(columns(asked.metric, span, year)),
         metric_scale=jnp.asarray([term.scale for term in asked.metric]),
+        mediators=_mediators(panel, origin, span),
+        promotion=jnp.asarray(_promotion(spec, controls)),
+        tests=experiments.build(panel, spec, origin, scales.media, span),
     )
     return design, scales
+
+
+def _scales(panel: Panel, origin: int) -> Scales:
+    rated = panel.frequency.shape[2] > 0
+    return Scales(
+        kpi=tuple(_mean(panel.kpi[:origin, s].tolist()) for s in range(panel.kpi.shape[1])),
+        media=tuple(_mean(panel.media[:origin, :, m].ravel().tolist()) for m in range(panel.media.shape[2])),
+        frequency=tuple(
+            _mean(panel.frequency[:origin, :, m].ravel().tolist()) if rated else 1.0
+            for m in range(panel.media.shape[2])
+        ),
+    )
+
+
+def _media(panel: Panel, spec: Spec, scales: Scales, origin: int, until: int, span: int) -> MediaData:
+    lags = spec.model.media.adstock.max_lag
+    spend = _extended(panel.media, until, span, spec.plan.media, spec)
+    frequency = _extended(panel.frequency, until, span, spec.plan.media, spec)
+    divisor = jnp.asarray(scales.frequency[: frequency.shape[2]])
+    return media.build(
+        spec,
+        lagged(jnp.asarray(spend) / jnp.asarray(scales.media), lags),
+        jnp.asarray(frequency) / divisor,
+        panel.media[:origin],
+        span,
+        origin,
+    )
+
+
+def _error(panel: Panel, spec: Spec, scales: Scales, until: int, span: int) -> np.ndarray:
+    """Given errors on the model's scale: over the mean outcome, or over the outcome itself where it is in logs."""
+    out = np.zeros((panel.error.shape[0], panel.error.shape[1]))
+    for t, s in np.ndindex(*out.shape):
+        by = float(panel.kpi[t, s]) if spec.model.outcome == "log" else scales.kpi[s]
+        out[t, s] = float(panel.error[t, s]) / by
+    return _extended(out, until, span, "recent_mean", spec)
+
+
+def _mediators(panel: Panel, origin: int, span: int) -> MediatorData:
+    """Standardised by what was seen before the origin, over all locations; nothing is seen past it."""
+    seen, mask = np.zeros((span, *panel.mediators.shape[1:])), np.zeros((span, *panel.mediators.shape[1:]))
+    for n in range(panel.mediators.shape[2]):
+        before = panel.mediators[:origin, :, n]
+        values = [value for value in before.ravel().tolist() if not math.isnan(value)]
+        if not values:
+            continue
+        middle = math.fsum(values) / len(values)
+        spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / len(values)) or 1.0
+        for t, place in np.ndindex(*before.shape):
+            if not math.isnan(before[t, place]):
+                seen[t, place, n], mask[t, place, n] = (float(before[t, place]) - middle) / spread, 1.0
+    return MediatorData(jnp.asarray(seen), jnp.asarray(mask))
+
+
+def _orthogonal(spec: Spec, controls: np.ndarray, origin: int) -> np.ndarray:
+    return orthogonalised(controls, [c.name for c in spec.data.controls], spec.model.controls.orthogonalise, origin)
+
+
+def _promotion(spec: Spec, controls: np.ndarray) -> np.ndarray:
+    """(T, L, X): the promotion's own values, 1 where an effect has none. Raises TableError outside 0 to 1."""
+    names = [column.name for column in spec.data.controls]
+    out = np.ones((*controls.shape[:2], len(spec.model.cross_effects)))
+    for x, each in enumerate(spec.model.cross_effects):
+        if each.promotion is None:
+            continue
+        out[:, :, x] = controls[:, :, names.index(each.promotion)]
+        low, high = float(out[:, :, x].min()), float(out[:, :, x].max())
+        if low < 0.0 or high > 1.0:
+            raise TableError(f"control {each.promotion}: expected 0 to 1, as a promotion, found {low!r} to {high!r}")
+    return out
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -105,16 +185,16 @@ def _mean(values: Sequence[float]) -> float:
 
 def _scaled_outcome(panel: Panel, spec: Spec, scales: Scales, origin: int, span: int) -> np.ndarray:
     transform = outcome_transform(spec)
-    y = np.zeros((span, len(panel.locations)))
+    y = np.zeros((span, panel.kpi.shape[1]))
     for t in range(origin):
-        for g, scale in enumerate(scales.kpi):
-            value = float(panel.kpi[t, g]) / scale
+        for s, scale in enumerate(scales.kpi):
+            value = float(panel.kpi[t, s]) / scale
             if spec.model.outcome == "log" and value <= 0.0:
                 raise TableError(
-                    f"kpi of {panel.locations[g]} on {panel.periods[t]}: expected > 0 for outcome: log, "
-                    f"found {float(panel.kpi[t, g])!r}"
+                    f"kpi of {panel.series[s]} on {panel.periods[t]}: expected > 0 for outcome: log, "
+                    f"found {float(panel.kpi[t, s])!r}"
                 )
-            y[t, g] = transform(value)
+            y[t, s] = transform(value)
     return y
 
 

@@ -16,7 +16,7 @@ from arviz_stats.base import array_stats
 
 from engine.fit import Chain
 from engine.gates import Diagnostics, Gate
-from engine.model import Parameters
+from engine.model import named
 from engine.spec import Inference
 
 DIGITS = 6
@@ -93,8 +93,9 @@ def scalars(chains: Sequence[Chain]) -> Iterator[tuple[str, np.ndarray]]:
 
     Entries that are equal by construction (a pooled effect shown at every location) come once.
     """
-    for name in Parameters._fields:
-        stacked = np.stack([getattr(chain.parameters, name) for chain in chains])
+    drawn = [named(chain.parameters) for chain in chains]
+    for name in drawn[0]:
+        stacked = np.stack([arrays[name] for arrays in drawn])
         flat = stacked.reshape(*stacked.shape[:2], -1)
         seen: set[bytes] = set()
         for i in range(flat.shape[2]):

@@ -41,7 +41,7 @@ def evaluate(spec: Spec, panel: Panel, table: pa.Table, origins: Sequence[int]) 
             rows = np.nonzero(after.horizon == horizon)[0] if horizon != OVERALL else np.arange(after.outcome.size)
             if rows.size:
                 card.append((forecaster, horizon, int(rows.size), *_errors(cases.select(after, rows), spec)))
-        for location in (EVERYWHERE, *(spec.data.locations if len(spec.data.locations) > 1 else ())):
+        for location in (EVERYWHERE, *(spec.data.series if len(spec.data.series) > 1 else ())):
             rows = np.asarray([i for i, name in enumerate(raw.location) if location in (EVERYWHERE, name)])
             before, since = cases.select(raw, rows), cases.select(after, rows)
             for k, level in enumerate(spec.calibrate.levels):

@@ -28,8 +28,7 @@ from numpyro.infer.util import constrain_fn, initialize_model
 from engine.design import Design
 from engine.errors import FitError
 from engine.model import Parameters, model
-from engine.spec import Inference, Pathfinder
-from engine.spec_model import ModelSpec
+from engine.spec import Inference, Pathfinder, Spec
 
 KHAT_DIGITS = 6  # an optimiser's output: its last digits carry no information, so they are not published
 MAX_LINE_SEARCH = 50  # steps of one L-BFGS line search
@@ -70,13 +69,13 @@ class Draws(NamedTuple):
 
 
 class Sampler:
-    """The compiled programs of one (model, inference) pair, reused for every design of one shape."""
+    """The compiled programs of one specification, reused for every design of one shape."""
 
-    def __init__(self, spec: ModelSpec, inference: Inference, warmup: int, draws: int, design: Design) -> None:
+    def __init__(self, spec: Spec, warmup: int, draws: int, design: Design) -> None:
         """design: any design of the shapes that `chain` will be given."""
         density = unconstrained(spec, design)
-        self._warm = jax.jit(partial(_warm_start, density, inference.pathfinder))
-        self._nuts = jax.jit(partial(_nuts, density, inference, warmup, draws))
+        self._warm = jax.jit(partial(_warm_start, density, spec.inference.pathfinder))
+        self._nuts = jax.jit(partial(_nuts, density, spec.inference, warmup, draws))
 
     def chain(self, design: Design, key: Array) -> Chain:
         """One chain from `key`. Raises FitError when the starting point is not finite."""
@@ -88,7 +87,7 @@ class Sampler:
             )
         draws: Draws = self._nuts(nuts_key, design, start.position)
         return Chain(
-            parameters=Parameters(*(np.asarray(value) for value in draws.parameters)),
+            parameters=jax.tree.map(np.asarray, draws.parameters),
             diverging=np.asarray(draws.diverging),
             energy=np.asarray(draws.energy),
             steps=np.asarray(draws.steps, dtype=np.int64),
@@ -96,7 +95,7 @@ class Sampler:
         )
 
 
-def unconstrained(spec: ModelSpec, design: Design) -> Density:
+def unconstrained(spec: Spec, design: Design) -> Density:
     """The model on the real line, log Jacobians included; `design` gives the shapes alone."""
     program = partial(model, spec)
     key = jax.random.key(0)  # only the shapes of what it draws are used

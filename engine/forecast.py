@@ -2,7 +2,7 @@
 
 Glossary
 --------
-path       one simulated future of all locations, from one draw of the parameters
+path       one simulated future of all series, from one draw of the parameters
 quantile   of the paths at one horizon and location: linear interpolation of order statistics (Hyndman & Fan 1996,
            type 7, doi:10.2307/2684934)
 """
@@ -16,38 +16,30 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from engine import model
 from engine.design import Design, Scales, outcome_inverse
 from engine.model import Parameters
 from engine.spec import Spec
-from engine.spec_model import ModelSpec
-
-
-class Contributions(NamedTuple):
-    """What each channel added to the outcome, in the KPI's unit, summed over periods and locations."""
-
-    draws: np.ndarray  # (draw, channel)
 
 
 def paths(
     spec: Spec, draws: Parameters, design: Design, scales: Scales, origin: int, key: Array, widening: Sequence[float]
 ) -> Array:
-    """Simulated outcomes past the origin in the KPI's unit: (draw, horizon, location). One key a draw.
+    """Simulated outcomes past the origin in the KPI's unit: (draw, horizon, series). One key a draw.
 
     widening: (horizon,) factor on each path's distance from the median of all, on the model's scale.
     """
     keys = jax.random.split(key, draws.level.shape[0])
-    y = _simulate(spec.model, spec.backtest.horizon, draws, design, jnp.asarray(origin), keys)
+    y = _simulate(spec, spec.backtest.horizon, draws, design, jnp.asarray(origin), keys)
     middle = quantiles(y, (0.5,))
     wide = middle + jnp.asarray(widening)[None, :, None] * (y - middle)
     return outcome_inverse(spec)(wide) * jnp.asarray(scales.kpi)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _simulate(spec: ModelSpec, horizon: int, draws: Parameters, design: Design, origin: Array, keys: Array) -> Array:
+def _simulate(spec: Spec, horizon: int, draws: Parameters, design: Design, origin: Array, keys: Array) -> Array:
     def one(argument: tuple[Parameters, Array]) -> Array:
         parameters, key = argument
         return model.simulate(spec, parameters, design, origin, horizon, key)
@@ -85,57 +77,29 @@ def point(values: Array, kind: Literal["median", "relative_median"]) -> Array:
 class OneStep(NamedTuple):
     """Predictive mean and standard deviation of each outcome given the one before, on the model's scale."""
 
-    mean: Array  # (span, location)
-    sd: Array  # (span, location)
+    mean: Array  # (T, S)
+    sd: Array  # (T, S)
 
 
-def one_step(spec: ModelSpec, draws: Parameters, design: Design, known: Array) -> OneStep:
+def one_step(spec: Spec, draws: Parameters, design: Design, known: Array) -> OneStep:
     """One-step-ahead prediction at every period under hindsight covariates, averaged over draws.
 
-    known: (span, location) outcomes on the model's scale as they happened. The variance is the draws' mean
+    known: (T, S) outcomes on the model's scale as they happened. The variance is the draws' mean
     noise variance (`model.noise_variance`) plus the variance of their means.
     """
     return OneStep(*_one_step(spec, draws, design, known))
 
 
 @partial(jax.jit, static_argnums=0)
-def _one_step(spec: ModelSpec, draws: Parameters, design: Design, known: Array) -> tuple[Array, Array]:
+def _one_step(spec: Spec, draws: Parameters, design: Design, known: Array) -> tuple[Array, Array]:
     def add(carry: tuple[Array, Array, Array], parameters: Parameters) -> tuple[tuple[Array, Array, Array], None]:
         first, second, noise = carry
         m = model.one_step(spec, parameters, design, known)
-        return (first + m, second + m * m, noise + model.noise_variance(parameters)), None
+        return (first + m, second + m * m, noise + model.noise_variance(spec, parameters, design)), None
 
     zero = jnp.zeros_like(known)
-    (first, second, noise), _ = jax.lax.scan(add, (zero, zero, jnp.zeros(known.shape[1])), draws)
+    (first, second, noise), _ = jax.lax.scan(add, (zero, zero, zero), draws)
     count = draws.level.shape[0]
     mean = first / count
     variance = jnp.maximum(second / count - mean * mean, 0.0) + noise / count
     return mean, jnp.sqrt(variance)
-
-
-def contributions(
-    spec: Spec, draws: Parameters, design: Design, scales: Scales, first: int, last: int
-) -> Contributions:
-    """Per draw, the outcome over periods [first, last) less the outcome without each channel.
-
-    Counterfactual: on the log scale, taking a channel away divides the outcome by exp of its effect. Conditional on
-    the model; no experiment.
-    """
-    fitted = _channel_effects(spec.model, draws, design, first, last)
-    return Contributions(np.asarray(jnp.sum(fitted * jnp.asarray(scales.kpi)[:, None], axis=1)))
-
-
-@partial(jax.jit, static_argnums=(0, 3, 4))
-def _channel_effects(spec: ModelSpec, draws: Parameters, design: Design, first: int, last: int) -> Array:
-    """(draw, location, channel), in units of each location's scale."""
-
-    def one(parameters: Parameters) -> Array:
-        effect = model.media_effect(parameters, design)[first:last]  # (time, location, channel)
-        shown = jnp.exp(model.metric(parameters, design)[first:last])[..., None]
-        if spec.outcome == "linear":
-            return jnp.sum(shown * effect, axis=0)
-        high = parameters.share * jnp.expm1(parameters.gap)
-        outcome = jnp.exp(model.mean(parameters, design)[first:last]) * (1.0 + high)
-        return jnp.sum(shown * outcome[..., None] * -jnp.expm1(-effect), axis=0)
-
-    return jax.lax.map(one, draws)

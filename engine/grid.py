@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from engine.rejection import Reason, Rejection, shown
-from engine.spec import DataSpec
-from engine.table import schema_of
+from engine.spec_data import DataSpec
+from engine.table import schema_of, variables
 
 
 class Key(NamedTuple):
@@ -26,7 +26,7 @@ class Cell(NamedTuple):
     """A value and the physical line it was read from."""
 
     line: int
-    value: float
+    value: float | None  # None: an empty cell of a column that may have them
 
 
 def faults(cells: Mapping[Key, Cell], data: DataSpec) -> Iterator[Rejection]:
@@ -37,6 +37,7 @@ def faults(cells: Mapping[Key, Cell], data: DataSpec) -> Iterator[Rejection]:
     yield from _gaps(first, data)
     for location in data.locations:
         yield from _holes(location, sorted(first), cells, data)
+    yield from _unseen(cells, data)
 
 
 def table(cells: Mapping[Key, Cell], data: DataSpec) -> pa.Table:
@@ -46,10 +47,9 @@ def table(cells: Mapping[Key, Cell], data: DataSpec) -> pa.Table:
         pa.array([period for period, _ in grid], pa.date32()),
         pa.array([at for _, at in grid], pa.string()),
     ]
-    arrays += [
-        pa.array([cells[Key(period, location, column)].value for period, location in grid], pa.float64())
-        for column in _columns(data)
-    ]
+    for variable in variables(data):
+        found = [cells.get(Key(period, location, variable.column)) for period, location in grid]
+        arrays.append(pa.array([None if cell is None else cell.value for cell in found], pa.float64()))
     return pa.Table.from_arrays(arrays, schema=schema_of(data))
 
 
@@ -81,5 +81,14 @@ def _holes(location: str, periods: list[date], cells: Mapping[Key, Cell], data: 
             yield Rejection(0, column, Reason.MISSING_CELL, f"a row for {where}", "none")
 
 
+def _unseen(cells: Mapping[Key, Cell], data: DataSpec) -> Iterator[Rejection]:
+    """Columns that may have empty cells and have nothing else: a name that the file does not know looks like that."""
+    seen = {key.column for key, cell in cells.items() if cell.value is not None}
+    for variable in variables(data):
+        if variable.sparse and variable.column not in seen:
+            yield Rejection(0, variable.column, Reason.MISSING_CELL, "a value in some period and location", "none")
+
+
 def _columns(data: DataSpec) -> tuple[str, ...]:
-    return (data.kpi.column, *(c.column for c in data.media), *(c.column for c in data.controls))
+    """The columns that must have a value everywhere."""
+    return tuple(variable.column for variable in variables(data) if not variable.sparse)

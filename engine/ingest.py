@@ -7,6 +7,9 @@ The Master Flat File's breakdown (Product, Campaign, Outlet, Creative) is never 
 location, variable) must be given by exactly one row, whatever its breakdown, and a second one is refused.
 A client that wants totals sums them, and says so, before the file comes here.
 
+A mediator's cell may be empty, or have no row in the Master Flat File: nothing was observed. Every other cell of the
+(period, location) grid has a number.
+
 Dates are ISO 8601 calendar dates, `YYYY-MM-DD`. Numbers follow JSON's grammar (RFC 8259, section 6), so
 that thousands separators, underscores, hexadecimal, other scripts' digits, `nan` and surrounding spaces
 are refused, not guessed; they are read by Python's float, correctly rounded, and -0 becomes 0.
@@ -26,7 +29,8 @@ import pyarrow as pa
 from engine import delimited, grid
 from engine.errors import IngestError
 from engine.rejection import Reason, Rejection, shown
-from engine.spec import DataSpec
+from engine.spec_data import DataSpec
+from engine.table import variables
 
 MFF_COLUMNS = (
     "Geography",
@@ -61,7 +65,7 @@ class Ingested(NamedTuple):
 
 def read(raw: bytes, data: DataSpec) -> Ingested:
     """The table that `raw` holds under the declaration `data`: a full (period, location) grid of finite
-    values.
+    values, of mediators with nulls where nothing was observed.
 
     Raises IngestError, faults sorted by line and column, and then nothing is produced. Steps: size,
     encoding and quoting, header, cells, grid. The faults of one step are all carried, and hide those of
@@ -100,8 +104,11 @@ class _Reader:
 
     def __init__(self, data: DataSpec) -> None:
         self.data = data
-        self.media = {column.column for column in data.media}
-        self.declared = {data.kpi.column, *self.media, *(column.column for column in data.controls)}
+        known = variables(data)
+        self.signed = {v.column for v in known if not v.name.startswith(("media.", "frequency.", "error."))}
+        self.media = {v.column for v in known if v.name.startswith("media.")}
+        self.sparse = {v.column for v in known if v.sparse}
+        self.declared = {v.column for v in known}
         self.cells: dict[grid.Key, grid.Cell] = {}
         self.rejections: list[Rejection] = []
         self.faults: list[Rejection] = []
@@ -128,8 +135,7 @@ class _Reader:
                 continue
             seen.setdefault(period, row.line)
             for name, value in values.items():
-                if value is not None:
-                    self.cells[grid.Key(period, self.data.locations[0], name)] = grid.Cell(row.line, value)
+                self.cells[grid.Key(period, self.data.locations[0], name)] = grid.Cell(row.line, value)
 
     def _wide_header(self, header: delimited.Row) -> None:
         needed = {self.data.period, *self.declared}
@@ -195,7 +201,7 @@ class _Reader:
             what = f"one row for {period}, {shown(location)}, {shown(variable)}"
             self.fault(row.line, "VariableName", Reason.DUPLICATED_CELL, what, found)
         else:
-            self.cells[key] = grid.Cell(row.line, math.nan if number is None else number)
+            self.cells[key] = grid.Cell(row.line, number)
 
     def _ignoring(self, name: str) -> str | None:
         return next((pattern for pattern in self.data.ignored if fnmatchcase(name, pattern)), None)
@@ -213,15 +219,19 @@ class _Reader:
         return None
 
     def _number(self, row: delimited.Row, column: str, text: str, variable: str) -> float | None:
+        """The number written; None of an empty cell that may be empty; NaN after a fault, which ends with this step."""
+        if not text and variable in self.sparse:
+            return None
         if not _NUMBER.fullmatch(text):
             reason = Reason.NOT_FINITE if text.strip("+-").lower() in ("nan", "inf", "infinity") else Reason.BAD_NUMBER
             self.fault(row.line, column, reason, "a number such as -12.5e3", shown(text))
-            return None
+            return math.nan
         value = float(text)
         if not math.isfinite(value):
             self.fault(row.line, column, Reason.NOT_FINITE, "a finite float64", shown(text))
-            return None
-        if value < 0 and variable in self.media:
-            self.fault(row.line, column, Reason.NEGATIVE_SPEND, f"{shown(variable)} >= 0", shown(text))
-            return None
+            return math.nan
+        if value < 0 and variable not in self.signed:
+            reason = Reason.NEGATIVE_SPEND if variable in self.media else Reason.NEGATIVE_NUMBER
+            self.fault(row.line, column, reason, f"{shown(variable)} >= 0", shown(text))
+            return math.nan
         return value if value != 0 else 0.0

@@ -1,30 +1,25 @@
-"""The hierarchical media model, one function of (spec, design).
+"""The media model, composed of the parts that a specification declares, as one function of (spec, design).
 
-    y[t,g] = level[g] + slope[g] trend[t] + sum_k walk[k,g] step[t,k] + season[t] + sum_e delta[e] event[t,e]
-             + sum_k shift[k,g] s[t,k] + sum_c gamma[c] z[t,g,c] + media[t,g]
-             - mean of media[.,g] over the known periods + r[t,g]
-    media[t,g] = sum_m beta[g,m] sat(adstock(x[t,g,m]))
-    r[t,g] = rho r[t-1,g] + innovation,  innovation ~ Normal, Student-t(nu) or one of two states, scale sigma[g]
+    y[t,s] = level[s] + trend[t,s] + seasons[t,o] + events[t,o] + shifts[t,s] + controls[t,s]
+             + media[t,s] - mean of media[.,s] over the known periods + mediators[t,s]
+             + Psi[t] y[t] + Phi[t] y[t-1] + r[t,s],        r[t] = rho r[t-1] + e[t]
 
-Two states (likelihood two_state): innovations are Normal(0, sigma[g]) in a low period and Normal(gap[g], sigma[g]) in a
-high one; each period is high with probability `share`, independently, and which it was is summed out (a mixture,
-Hamilton 1994, Time Series Analysis, section 22.3). Level is then that of the low state, which the data know far better
-than the mean of both. A promotion calendar that is not in the table makes such a series.
+s is a series: outcome o at location l. Each part has its own file, with its equation and source: `engine.trend`,
+`engine.seasonality`, `engine.events`, `engine.controls`, `engine.media` (carry-over, saturation, pooling, variation,
+interactions), `engine.mediation`, `engine.cross`, `engine.noise`, `engine.experiments`.
 
-Partial pooling of media effects: log beta[g,m] = mu[m] + tau[m] z[g,m] (non-centred), the population distribution
-of effects on the positive half-line; complete pooling and separation are its two limits.
 Media is centred so that level is the outcome at typical spend: level and effects are then nearly uncorrelated, which
 quarters the trajectory NUTS needs; contributions are unchanged by it.
-The shifts s are what a verdict on a break asks for (`engine.reaction`): there are none without one. Where the metric
-itself changed, the outcome is exp(sum_k metric[k,g] c[t,k]) times what it would have been; the equation above is of
+The shifts are what a verdict on a break asks for (`engine.reaction`): there are none without one. Where the metric
+itself changed, the outcome is exp(sum_k metric[k,s] c[t,k]) times what it would have been; the equation above is of
 what it would have been, on the log scale as on the linear one (there y = outcome / scale - 1).
 Sources: Jin et al. (2017); Gelman et al., Bayesian Data Analysis, 3rd ed., chapters 5 and 15.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,229 +27,319 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 
+from engine import controls, cross, experiments, media, mediation, noise, trend
+from engine.controls import ControlParameters
+from engine.cross import CrossParameters
 from engine.design import Design
-from engine.spec_model import ModelSpec
-from engine.transforms import geometric_adstock, logistic_saturation
+from engine.layout import Layout, layout
+from engine.media import MediaData, MediaParameters
+from engine.mediation import MediationParameters
+from engine.noise import NoiseParameters
+from engine.seasonality import scales as season_scales
+from engine.spec import Spec
+from engine.trend import TrendParameters
+
+_Part = TypeVar("_Part", bound=NamedTuple)  # a part's parameters
 
 
 class Parameters(NamedTuple):
-    """One draw. G locations, M channels, E events, C controls, K seasonal columns."""
+    """One draw: a part's own parameters are in that part's file."""
 
-    level: Array  # (G,)
-    slope: Array  # (G,) per year
-    walk: Array  # (N, G) steps of a wandering level, one a knot
-    season: Array  # (K,)
-    shift: Array  # (S, G) of a break
-    metric: Array  # (R, G) log factor on the metric
-    event: Array  # (E,)
-    control: Array  # (C,)
-    beta: Array  # (G, M)
-    alpha: Array  # (M,)
-    lam: Array  # (M,)
-    rho: Array  # ()
-    sigma: Array  # (G,)
-    nu: Array  # () degrees of freedom; infinity for the Normal likelihood
-    gap: Array  # (G,) of the high state above the low one; 0 where there is one state
-    share: Array  # () of high periods
+    level: Array  # (S,)
+    trend: TrendParameters
+    season: Array  # (harmonic, O)
+    shift: Array  # (shift, S) of a break
+    metric: Array  # (rescaling, S) log factor on the metric
+    event: Array  # (event, O)
+    controls: ControlParameters
+    media: MediaParameters
+    mediation: MediationParameters
+    cross: CrossParameters
+    noise: NoiseParameters
 
 
 DIMS: dict[str, tuple[str, ...]] = {
-    "level": ("location",),
-    "slope": ("location",),
-    "walk": ("knot", "location"),
-    "season": ("harmonic",),
-    "shift": ("shift", "location"),
-    "metric": ("rescaling", "location"),
-    "event": ("event",),
-    "control": ("control",),
-    "beta": ("location", "channel"),
-    "alpha": ("channel",),
-    "lam": ("channel",),
-    "rho": (),
-    "sigma": ("location",),
-    "nu": (),
-    "gap": ("location",),
-    "share": (),
+    "level": ("series",),
+    "season": ("harmonic", "outcome"),
+    "shift": ("shift", "series"),
+    "metric": ("rescaling", "series"),
+    "event": ("event", "outcome"),
+    **trend.DIMS,
+    **controls.DIMS,
+    **media.DIMS,
+    **mediation.DIMS,
+    **cross.DIMS,
+    **noise.DIMS,
 }
 
 
-def model(spec: ModelSpec, design: Design) -> Parameters:
-    """The NumPyro program: samples a `Parameters` and weighs it by the likelihood of the known outcomes."""
-    parameters = sample_parameters(spec, design)
-    numpyro.factor("likelihood", jnp.sum(design.weight * log_likelihood(spec, parameters, design)))
-    return parameters
+def named(parameters: Parameters) -> dict[str, Array]:
+    """Every array of a draw by its own name, which no two parts share."""
+    return dict(_leaves(parameters))
 
 
-def sample_parameters(spec: ModelSpec, design: Design) -> Parameters:
-    """One draw from the priors declared in `spec`."""
-    locations, channels = design.media.shape[1], design.media.shape[2]
-    zeros = jnp.zeros
-    level = _normal("level", spec.level_scale, locations)
-    sloped = spec.trend.kind in ("linear", "damped")
-    slope = _normal("slope", spec.trend.scale, locations) if sloped else zeros(locations)
-    alpha = numpyro.sample("alpha", dist.Beta(spec.adstock.alpha_a, spec.adstock.alpha_b).expand([channels]))
-    gap, share = zeros(locations), zeros(())
-    if spec.likelihood == "two_state":
-        gap = numpyro.sample("gap", dist.HalfNormal(spec.states.gap_scale).expand([locations]))
-        share = numpyro.sample("share", dist.Beta(spec.states.share_a, spec.states.share_b))
-    lam = numpyro.sample("lam", dist.Gamma(spec.saturation.shape, spec.saturation.rate).expand([channels]))
+def _leaves(part: NamedTuple) -> Iterator[tuple[str, Array]]:
+    for name, value in part._asdict().items():
+        if hasattr(value, "_asdict"):  # a part
+            yield from _leaves(value)
+        else:
+            yield name, value
+
+
+def unnamed(arrays: Mapping[str, Array]) -> Parameters:
+    """The inverse of `named`."""
     return Parameters(
-        level=level,
-        slope=slope,
-        walk=_walk(spec.trend.scale, design.steps.shape[1], locations),
-        season=_normal("season", spec.season.scale, design.season.shape[1]),
-        shift=_effects("shift", design.shift_scale, locations),
-        metric=_effects("metric", design.metric_scale, locations),
-        event=_normal("event", spec.event_scale, design.events.shape[1]),
-        control=_normal("control", spec.control_scale, design.controls.shape[2]),
-        beta=_media_effects(spec, locations, channels),
-        alpha=alpha,
-        lam=lam,
-        rho=jnp.tanh(numpyro.sample("rho_raw", dist.Normal(0.0, spec.rho_scale)))
-        if spec.residual == "ar1"
-        else zeros(()),
-        sigma=numpyro.sample("sigma", dist.HalfNormal(spec.noise_scale).expand([locations])),
-        nu=1.0 + numpyro.sample("nu_less_1", dist.Gamma(2.0, 0.1))  # Juarez & Steel (2010), doi:10.1198/jbes.2009.07145
-        if spec.likelihood == "student_t"
-        else jnp.asarray(jnp.inf),
-        gap=gap,
-        share=share,
+        level=arrays["level"],
+        trend=_part(TrendParameters, arrays),
+        season=arrays["season"],
+        shift=arrays["shift"],
+        metric=arrays["metric"],
+        event=arrays["event"],
+        controls=_part(ControlParameters, arrays),
+        media=_part(MediaParameters, arrays),
+        mediation=_part(MediationParameters, arrays),
+        cross=_part(CrossParameters, arrays),
+        noise=_part(NoiseParameters, arrays),
     )
 
 
-def _normal(name: str, scale: float, size: int) -> Array:
-    if size == 0:
-        return jnp.zeros(0)
-    return numpyro.sample(name, dist.Normal(0.0, scale).expand([size]))
+def _part(kind: type[_Part], arrays: Mapping[str, Array]) -> _Part:
+    return kind._make(arrays[name] for name in kind._fields)
 
 
-def _walk(scale: float, knots: int, locations: int) -> Array:
-    """(knot, location) steps of a random walk, their sd learned: non-centred, for a walk that hardly moves."""
-    if knots == 0:
-        return jnp.zeros((0, locations))
-    tau = numpyro.sample("drift", dist.HalfNormal(scale).expand([locations]))
-    return tau * numpyro.sample("walk", dist.Normal(0.0, 1.0).expand([knots, locations]))
+def model(spec: Spec, design: Design) -> Parameters:
+    """The NumPyro program: samples a `Parameters` and weighs it by the likelihood of the known outcomes."""
+    parameters = sample_parameters(spec, design)
+    places = layout(spec)
+    weight = design.weight.reshape(design.weight.shape[0], places.locations, places.outcomes)[:, :, 0]
+    numpyro.factor("likelihood", jnp.sum(weight * log_likelihood(spec, parameters, design)))
+    if spec.model.lift_tests or spec.model.roi_priors:
+        numpyro.factor("experiments", _experiments(spec, parameters, design))
+    return parameters
 
 
-def _effects(name: str, scale: Array, locations: int) -> Array:
-    """(term, location), each term with a prior sd of its own."""
+def _experiments(spec: Spec, p: Parameters, design: Design) -> Array:
+    """Of lift tests and known returns: what media added, solved for what outcomes then do to one another."""
+    places, tests = layout(spec), design.tests
+    through = mediation.indirect(p.mediation)
+    added = experiments.added(spec.model.media, p.media, design.media, tests, places.pairs, through)
+
+    def spread(moved: Array) -> Array:
+        each = [cross.propagated(places, p.cross, moved[:, :, e], design.promotion) for e in range(moved.shape[2])]
+        return jnp.stack(each, axis=2) if each else moved
+
+    whole = experiments.Added(spread(added.lift), spread(added.roi)) if places.cross else added
+    return experiments.log_likelihood(spec.model.outcome, tests, whole, mean(spec, p, design), design.kpi_scale)
+
+
+def sample_parameters(spec: Spec, design: Design) -> Parameters:
+    """One draw from the priors declared in `spec`."""
+    declared, places = spec.model, layout(spec)
+    scatter = noise.sample(declared, places)
+    return Parameters(
+        level=numpyro.sample("level", dist.Normal(0.0, declared.level_scale).expand([places.series])),
+        trend=trend.sample(declared.trend, design.trend, places.series),
+        season=_effects("season", season_scales(declared.seasons), places.outcomes),
+        shift=_effects("shift", design.shift_scale, places.series),
+        metric=_effects("metric", design.metric_scale, places.series),
+        event=_effects("event", jnp.full(design.events.shape[1], declared.event_scale), places.outcomes),
+        controls=controls.sample(
+            declared.controls, places.controls, places.selected, places.outcomes, _typical(places, scatter.sigma),
+            jnp.sum(design.known) / places.outcomes,
+        ),
+        media=media.sample(declared.media, design.media, places.outcomes, places.groups),
+        mediation=mediation.sample(declared.mediators, places),
+        cross=cross.sample(declared.cross_effects),
+        noise=scatter,
+    )  # fmt: skip
+
+
+def _typical(places: Layout, sigma: Array) -> Array:
+    """The noise scale of each outcome, over locations: (O,)."""
+    return jnp.sum(sigma.reshape(places.locations, places.outcomes), axis=0) / places.locations
+
+
+def _effects(name: str, scale: Array, columns: int) -> Array:
+    """(term, column), each term with a prior sd of its own."""
     if scale.size == 0:
-        return jnp.zeros((0, locations))
-    unit = numpyro.sample(name, dist.Normal(0.0, 1.0).expand([scale.size, locations]))
+        return jnp.zeros((0, columns))
+    unit = numpyro.sample(name, dist.Normal(0.0, 1.0).expand([scale.size, columns]))
     return unit * scale[:, None]
 
 
-def _media_effects(spec: ModelSpec, locations: int, channels: int) -> Array:
-    """beta (location, channel) under the declared pooling."""
-    if spec.pooling.kind == "complete":
-        beta = numpyro.sample("beta", dist.HalfNormal(spec.media_scale).expand([channels]))
-        return jnp.broadcast_to(beta, (locations, channels))
-    if spec.pooling.kind == "none":
-        return numpyro.sample("beta", dist.HalfNormal(spec.media_scale).expand([locations, channels]))
-    mu = numpyro.sample("mu", dist.Normal(math.log(spec.media_scale), 1.0).expand([channels]))
-    tau = numpyro.sample("tau", dist.HalfNormal(spec.pooling.tau_scale).expand([channels]))
-    z = numpyro.sample("z", dist.Normal(0.0, 1.0).expand([locations, channels]))
-    return jnp.exp(mu + tau * z)
+class Levels(NamedTuple):
+    """What is expected before outcomes move one another, and the mediators behind it."""
+
+    outcome: Array  # (T, S)
+    mediator: Array  # (T, L, N)
 
 
-def media_effect(parameters: Parameters, design: Design) -> Array:
-    """beta sat(adstock(x)): (span, location, channel), on the model's scale."""
-    carried = geometric_adstock(design.media, parameters.alpha)
-    return parameters.beta * logistic_saturation(carried, parameters.lam)
+def levels(spec: Spec, p: Parameters, design: Design, seen: MediaData | None = None) -> Levels:
+    """The model's equation without cross-effects and residual.
+
+    seen: other media than the design's, for a counterfactual; what is typical stays the design's own.
+    """
+    places = layout(spec)
+    common = jnp.sum(design.season[:, :, None] * p.season, axis=1) + jnp.sum(
+        design.events[:, :, None] * p.event, axis=1
+    )
+    local = p.level + trend.effect(p.trend, design.trend) + jnp.sum(design.shift[:, :, None] * p.shift, axis=1)
+    base = local + jnp.tile(common, (1, places.locations)) + controls.effect(p.controls, design.controls)
+    actual = media.response(spec.model.media, p.media, design.media)
+    total = media.total(spec.model.media, p.media, design.media, actual, places.pairs)
+    known = design.known
+    typical = jnp.sum(total * known, axis=0) / jnp.sum(known, axis=0)
+    usual = jnp.sum(actual * known[:, : places.series : places.outcomes, None], axis=0) / jnp.sum(known[:, :1])
+    if seen is not None:
+        actual = media.response(spec.model.media, p.media, seen)
+        total = media.total(spec.model.media, p.media, seen, actual, places.pairs)
+    between = mediation.expected(p.mediation, actual, usual)
+    return Levels(base + total - typical + mediation.effect(p.mediation, between), between)
 
 
-def mean(parameters: Parameters, design: Design) -> Array:
-    """Everything but the residual: (span, location)."""
-    common = jnp.sum(design.season * parameters.season, axis=-1) + jnp.sum(design.events * parameters.event, axis=-1)
-    walk = jnp.sum(design.steps[:, :, None] * parameters.walk, axis=1)
-    local = parameters.level + parameters.slope * design.trend[:, None] + walk
-    controls = jnp.sum(design.controls * parameters.control, axis=-1)
-    media = jnp.sum(media_effect(parameters, design), axis=-1)
-    typical = jnp.sum(media * design.known, axis=0) / jnp.sum(design.known, axis=0)
-    shift = jnp.sum(design.shift[:, :, None] * parameters.shift, axis=1)
-    return local + common[:, None] + shift + controls + media - typical
+def mean(spec: Spec, p: Parameters, design: Design, seen: MediaData | None = None) -> Array:
+    """The outcomes expected before any is known, cross-effects solved: (T, S). seen: as in `levels`."""
+    places = layout(spec)
+    return cross.propagated(places, p.cross, levels(spec, p, design, seen).outcome, design.promotion)
 
 
-def metric(parameters: Parameters, design: Design) -> Array:
-    """Log of the metric's scale, 0 before it changed: (span, location)."""
-    return jnp.sum(design.metric[:, :, None] * parameters.metric, axis=1)
+def metric(p: Parameters, design: Design) -> Array:
+    """Log of the metric's scale, 0 before it changed: (T, S)."""
+    return jnp.sum(design.metric[:, :, None] * p.metric, axis=1)
 
 
-def _demand(spec: ModelSpec, y: Array, scale: Array) -> Array:
+def _demand(spec: Spec, y: Array, scale: Array) -> Array:
     """Outcomes as the metric would have shown them before it changed; `scale` as `metric` gives it."""
-    return y - scale if spec.outcome == "log" else (1.0 + y) * jnp.exp(-scale) - 1.0
+    return y - scale if spec.model.outcome == "log" else (1.0 + y) * jnp.exp(-scale) - 1.0
 
 
-def _shown(spec: ModelSpec, y: Array, scale: Array) -> Array:
+def _shown(spec: Spec, y: Array, scale: Array) -> Array:
     """The inverse of `_demand`."""
-    return y + scale if spec.outcome == "log" else (1.0 + y) * jnp.exp(scale) - 1.0
+    return y + scale if spec.model.outcome == "log" else (1.0 + y) * jnp.exp(scale) - 1.0
 
 
-def log_likelihood(spec: ModelSpec, parameters: Parameters, design: Design) -> Array:
-    """Log density of each outcome given the one before it: (span, location).
+class Residual(NamedTuple):
+    """What the known outcomes leave of the model."""
 
-    The first residual has the stationary variance sigma^2 / (1 - rho^2).
+    outcome: Array  # (T, S) r, given the mediators where those are known exactly
+    surprise: Array  # (T, L, N) what was seen of a mediator less what media let expect
+
+
+def residual(spec: Spec, p: Parameters, design: Design, y: Array) -> Residual:
+    """Of outcomes `y` (T, S) on the model's scale, as demand."""
+    places = layout(spec)
+    expected = levels(spec, p, design)
+    left = cross.own(places, p.cross, y, design.promotion) - expected.outcome
+    surprise = design.mediators.mask * (design.mediators.seen - expected.mediator)
+    if spec.model.mediators and spec.model.conditional:
+        left = left - mediation.effect(p.mediation, surprise)
+    return Residual(left, surprise)
+
+
+def log_likelihood(spec: Spec, p: Parameters, design: Design) -> Array:
+    """Log density of what is known of each period and location given the period before it: (T, L)."""
+    places, declared = layout(spec), spec.model
+    scale = metric(p, design)
+    left = residual(spec, p, design, _demand(spec, design.y, scale))
+    innovation = noise.standardised(p.noise, left.outcome)
+    start = places.outcomes * noise.log_jacobian(p.noise, design.y.shape[0])
+    jacobian = cross.log_det(places, p.cross, design.promotion) + start
+    if declared.outcome == "linear":
+        jacobian = jacobian - jnp.sum(scale.reshape(-1, places.locations, places.outcomes), axis=-1)
+    if declared.mediators and not declared.conditional:
+        density = noise.joint_log_density(
+            declared, places, p.noise, p.mediation, innovation, left.surprise, design.mediators.mask, design.error
+        )
+        return density + jacobian
+    if places.outcomes == 1 or declared.covariance is None:
+        each = noise.log_density(declared, p.noise, innovation, design.error)
+        density = jnp.sum(each.reshape(-1, places.locations, places.outcomes), axis=-1)
+    else:
+        none = mediation.sample((), places)
+        empty = design.mediators.mask[:, :, :0]
+        density = noise.joint_log_density(declared, places, p.noise, none, innovation, empty, empty, design.error)
+    if declared.mediators:
+        density = density + noise.surprise_log_density(p.mediation, left.surprise, design.mediators.mask)
+    return density + jacobian
+
+
+def noise_variance(spec: Spec, p: Parameters, design: Design) -> Array:
+    """Of an outcome given its mean and the period before it: (T or 1, S)."""
+    places = layout(spec)
+    own = jnp.atleast_2d(noise.variance(spec.model, places, p.noise, design.error))
+    if not (places.cross or spec.model.mediators):
+        return own
+    return jnp.sum(_spread(spec, p, design, own) ** 2, axis=-1)
+
+
+def _spread(spec: Spec, p: Parameters, design: Design, own: Array) -> Array:
+    """How each outcome moves with every independent disturbance, in its standard deviations: (T, S, disturbance)."""
+    places = layout(spec)
+    time = design.y.shape[0]
+    if spec.model.covariance is None:
+        lower = jnp.eye(places.outcomes) * jnp.sqrt(own).reshape(-1, places.locations, 1, places.outcomes)
+    else:
+        lower = noise.cholesky(spec.model, places, p.noise)[None]
+    shape = (time, places.locations, places.outcomes)
+    columns = [jnp.broadcast_to(lower[..., k], shape) for k in range(places.outcomes)]
+    if spec.model.covariance is not None and design.error.shape[1]:
+        errors = design.error.reshape(shape)
+        columns += [errors * jnp.eye(places.outcomes)[o] for o in range(places.outcomes)]
+    for n in range(len(spec.model.mediators)):
+        moved = p.mediation.mediator_effect[n] * p.mediation.mediator_noise[n]
+        columns.append(jnp.broadcast_to(moved, shape))
+    right = [column.reshape(time, places.series) for column in columns]
+    return jnp.stack([cross.solved(places, p.cross, each, design.promotion) for each in right], axis=-1)
+
+
+def one_step(spec: Spec, p: Parameters, design: Design, known: Array) -> Array:
+    """Predictive mean of y[t] given y[t-1] under hindsight covariates: (T, S).
+
+    known: (T, S) outcomes on the model's scale, as they happened; mediators are not known ahead.
     """
-    scale = metric(parameters, design)
-    residual = _demand(spec, design.y, scale) - mean(parameters, design)
-    rho, sigma = parameters.rho, parameters.sigma
-    innovation = residual[1:] - rho * residual[:-1]
-    first = residual[:1] * jnp.sqrt(1.0 - rho * rho)
-    standard = jnp.concatenate([first, innovation]) / sigma
-    log_jacobian = -jnp.log(sigma) - (0.0 if spec.outcome == "log" else scale)
-    if spec.likelihood == "student_t":
-        return dist.StudentT(parameters.nu).log_prob(standard) + log_jacobian
-    low = _log_normal(standard) + log_jacobian
-    if spec.likelihood == "normal":
-        return low
-    high = _log_normal(standard - parameters.gap / sigma) + log_jacobian
-    return jnp.logaddexp(jnp.log1p(-parameters.share) + low, jnp.log(parameters.share) + high)
+    places = layout(spec)
+    scale = metric(p, design)
+    y = _demand(spec, known, scale)
+    left = residual(spec, p, design, y).outcome
+    previous = jnp.concatenate([jnp.zeros_like(left[:1]), left[:-1]])
+    states = p.noise.gap * p.noise.share
+    right = levels(spec, p, design).outcome + states + p.noise.rho * previous
+    right = right + cross.carried(places, p.cross, cross.lagged(y), design.promotion)
+    return _shown(spec, cross.solved(places, p.cross, right, design.promotion), scale)
 
 
-def _log_normal(standard: Array) -> Array:
-    return -0.5 * standard * standard - 0.5 * math.log(2.0 * math.pi)
+def simulate(spec: Spec, p: Parameters, design: Design, origin: Array, horizon: int, key: Array) -> Array:
+    """One path of y past the origin: (horizon, S); the last residual is carried on by rho."""
+    places = layout(spec)
+    scale = metric(p, design)
+    y = _demand(spec, design.y, scale)
+
+    def ahead(x: Array) -> Array:
+        return jax.lax.dynamic_slice_in_dim(x, origin, horizon)
+
+    def last(x: Array) -> Array:
+        return jax.lax.dynamic_slice_in_dim(x, origin - 1, 1)[0]
+
+    start = (last(residual(spec, p, design, y).outcome), last(y))
+    level = ahead(levels(spec, p, design).outcome) + _disturbance(spec, p, jax.random.fold_in(key, 1), horizon)
+    innovations = noise.draw(spec.model, places, p.noise, ahead(design.error), key, horizon)
+
+    def step(before: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        left, outcome = before
+        level, innovation, promotion = now[0], now[1], now[2][None]
+        left = p.noise.rho * left + innovation
+        right = (level + left)[None] + cross.carried(places, p.cross, outcome[None], promotion)
+        outcome = cross.solved(places, p.cross, right, promotion)[0]
+        return (left, outcome), outcome
+
+    _, path = jax.lax.scan(step, start, (level, innovations, ahead(design.promotion)))
+    return _shown(spec, path, ahead(scale))
 
 
-def noise_variance(parameters: Parameters) -> Array:
-    """Of an outcome given its mean and the residual before it: (location,). Of Student's t, at least nu = 2.1's."""
-    nu = jnp.maximum(parameters.nu, 2.1)
-    spread = jnp.where(jnp.isinf(nu), 1.0, nu / (jnp.where(jnp.isinf(nu), 3.0, nu) - 2.0))
-    between = parameters.gap * parameters.gap * parameters.share * (1.0 - parameters.share)
-    return spread * parameters.sigma**2 + between
-
-
-def one_step(spec: ModelSpec, parameters: Parameters, design: Design, known: Array) -> Array:
-    """Predictive mean of y[t] given y[t-1] under hindsight covariates: (span, location).
-
-    known: (span, location) outcomes on the model's scale, as they happened.
-    """
-    expected, scale = mean(parameters, design), metric(parameters, design)
-    previous = jnp.concatenate([jnp.zeros_like(expected[:1]), (_demand(spec, known, scale) - expected)[:-1]])
-    states = parameters.gap * parameters.share
-    return _shown(spec, expected + states + parameters.rho * previous, scale)
-
-
-def simulate(spec: ModelSpec, parameters: Parameters, design: Design, origin: Array, horizon: int, key: Array) -> Array:
-    """One path of y past the origin: (horizon, location); the last residual is carried on by rho."""
-    expected, scale = mean(parameters, design), metric(parameters, design)
-    last = jax.lax.dynamic_slice_in_dim(_demand(spec, design.y, scale) - expected, origin - 1, 1)[0]
-    ahead = jax.lax.dynamic_slice_in_dim(expected, origin, horizon)
-    noise = _noise(spec, parameters, key, (horizon, expected.shape[1]))
-
-    def step(residual: Array, innovation: Array) -> tuple[Array, Array]:
-        residual = parameters.rho * residual + innovation
-        return residual, residual
-
-    _, residuals = jax.lax.scan(step, last, noise)
-    return _shown(spec, ahead + residuals, jax.lax.dynamic_slice_in_dim(scale, origin, horizon))
-
-
-def _noise(spec: ModelSpec, parameters: Parameters, key: Array, shape: tuple[int, int]) -> Array:
-    """Innovations of `shape` (horizon, location)."""
-    if spec.likelihood == "student_t":
-        return parameters.sigma * dist.StudentT(parameters.nu).sample(key, shape)
-    if spec.likelihood == "normal":
-        return parameters.sigma * jax.random.normal(key, shape)
-    state_key, noise_key = jax.random.split(key)
-    high = jax.random.bernoulli(state_key, parameters.share, shape)
-    return jnp.where(high, parameters.gap, 0.0) + parameters.sigma * jax.random.normal(noise_key, shape)
+def _disturbance(spec: Spec, p: Parameters, key: Array, horizon: int) -> Array:
+    """What mediators that nobody foresees add to the outcomes: (horizon, S), or () without mediators."""
+    if not spec.model.mediators:
+        return jnp.zeros(())
+    places = layout(spec)
+    unit = jax.random.normal(key, (horizon, places.locations, len(spec.model.mediators)))
+    return mediation.effect(p.mediation, p.mediation.mediator_noise * unit)

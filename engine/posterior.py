@@ -18,7 +18,7 @@ from zarr.storage import LocalStore
 
 from engine.errors import EngineError
 from engine.fit import Chain
-from engine.model import DIMS, Parameters
+from engine.model import DIMS, Parameters, named, unnamed
 
 ZSTD_LEVEL = 5
 MAX_BYTES = 2**30  # of all arrays, decoded
@@ -36,8 +36,9 @@ def write(path: Path, chains: Sequence[Chain], coordinates: dict[str, Sequence[s
         zarr_format=3,
         attributes={"coordinates": {name: list(coordinates[name]) for name in sorted(coordinates)}},
     )
-    for name in sorted(Parameters._fields):
-        _array(group, name, np.stack([getattr(chain.parameters, name) for chain in chains]), DIMS[name])
+    drawn = [named(chain.parameters) for chain in chains]
+    for name in sorted(DIMS):
+        _array(group, name, np.stack([arrays[name] for arrays in drawn]), DIMS[name])
     for name in STATISTICS:
         _array(group, name, np.stack([getattr(chain, name) for chain in chains]), ())
 
@@ -67,14 +68,14 @@ def read(path: Path) -> Parameters:
         group = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
         _require_small(path, group)
         _require_equal_lengths(path, group)
-        return Parameters(*(_read(path, group, name) for name in Parameters._fields))
+        return unnamed({name: _read(path, group, name) for name in DIMS})
     except (KeyError, FileNotFoundError, ValueError, RuntimeError, TypeError) as error:
         raise PosteriorError(f"posterior {path}: expected a readable Zarr group, found: {error}") from error
 
 
 def _require_small(path: Path, group: zarr.Group) -> None:
     """A few bytes of zeros can be described as any size: nothing is read before all of it would fit."""
-    arrays: list[Any] = [group[name] for name in (*Parameters._fields, *STATISTICS)]
+    arrays: list[Any] = [group[name] for name in (*DIMS, *STATISTICS)]
     size = sum(array.nbytes for array in arrays)
     if size > MAX_BYTES:
         raise PosteriorError(f"posterior {path}: expected at most {MAX_BYTES} bytes, found {size}")
@@ -82,7 +83,7 @@ def _require_small(path: Path, group: zarr.Group) -> None:
 
 def _require_equal_lengths(path: Path, group: zarr.Group) -> None:
     """Zarr reads as many chains and draws as an array's own description says: all must say the same."""
-    arrays: list[Any] = [group[name] for name in (*Parameters._fields, *STATISTICS)]
+    arrays: list[Any] = [group[name] for name in (*DIMS, *STATISTICS)]
     lengths = sorted({array.shape[:2] for array in arrays})
     if len(lengths) != 1:
         raise PosteriorError(f"posterior {path}: expected arrays of as many chains and draws, found {lengths}")

@@ -49,7 +49,7 @@ def calibrated_quantiles(
     places = [_rows(probabilities, level) for level in spec.calibrate.levels]
     lower = np.stack([raw[low].ravel() for low, _ in places])
     upper = np.stack([raw[high].ravel() for _, high in places])
-    location, scales = spec.data.locations * shape[0], np.tile(np.asarray(scale), shape[0])
+    location, scales = spec.data.series * shape[0], np.tile(np.asarray(scale), shape[0])
     final = calibration.apply(Bounds(middle, lower, upper), location, scales, horizon, moved, spec.calibrate.levels)
     out = raw.copy()
     for k, (low, high) in enumerate(places):
@@ -98,7 +98,7 @@ def _table(spec: Spec, panel: Panel, kind: str, ids: Sequence[str], values: np.n
             float(values[k, h, g]),
         )
         for h in range(values.shape[1])
-        for g, location in enumerate(panel.locations)
+        for g, location in enumerate(panel.series)
         for k, name in enumerate(ids)
     ]
     columns = zip(*rows, strict=True)

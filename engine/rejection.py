@@ -36,6 +36,7 @@ class Reason(StrEnum):
     BAD_NUMBER = "bad_number"
     NOT_FINITE = "not_finite"
     NEGATIVE_SPEND = "negative_spend"
+    NEGATIVE_NUMBER = "negative_number"
     DUPLICATED_PERIOD = "duplicated_period"
     DUPLICATED_CELL = "duplicated_cell"
     MISSING_PERIOD = "missing_period"

@@ -22,35 +22,14 @@ from pydantic import Field, ValidationError, model_validator
 from engine.declared import Count, Frozen, Name, NonNegative, Positive, Text, Unit
 from engine.errors import SpecError
 from engine.spec_calibrate import Calibrate
+from engine.spec_checks import Checks
+from engine.spec_data import DataSpec
 from engine.spec_detect import Detect
+from engine.spec_effects import Effects
 from engine.spec_model import ModelSpec
+from engine.spec_names import faults as name_faults
 
 SCHEMA_VERSION = 1
-
-
-class Column(Frozen):
-    """A variable of the client's table: its name here, its column (or MFF variable) there, and its unit."""
-
-    name: Name
-    column: Text
-    unit: Text
-
-
-class DataSpec(Frozen):
-    """Where the table lies and how it is laid out."""
-
-    path: Text
-    layout: Literal["wide", "mff"]
-    max_bytes: Annotated[int, Field(ge=1, le=2**40)]
-    period: Text  # the wide layout's date column; "Period" in the Master Flat File
-    frequency_days: Annotated[int, Field(ge=1, le=366)]
-    locations: tuple[Text, ...]  # MFF Geography values in use; one name for a national (wide) table
-    kpi: Column
-    media: tuple[Column, ...]
-    controls: tuple[Column, ...]
-    ignored: tuple[Text, ...]  # columns or MFF variables known and not used; shell patterns allowed
-    origin: Text  # where the data comes from
-    licence: Text
 
 
 class Pathfinder(Frozen):
@@ -124,14 +103,20 @@ class Spec(Frozen):
     holdout: Holdout
     detect: Detect
     calibrate: Calibrate
+    effects: Effects
+    checks: Checks | None = None  # before the fit
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        columns = [self.data.kpi, *self.data.media, *self.data.controls]
-        for what, values in (("name", [c.name for c in columns]), ("column", [c.column for c in columns])):
-            doubled = sorted({v for v in values if values.count(v) > 1})
-            if doubled:
-                raise ValueError(f"data: {what} used twice: {', '.join(doubled)}")
+        wrong = name_faults(self.data, self.model)
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        for check in (self.checks.stationarity, self.checks.screening) if self.checks else ():
+            if check is not None and check.before > self.backtest.first_origin:
+                raise ValueError(
+                    f"checks: expected `before` at most backtest.first_origin {self.backtest.first_origin}, so that no "
+                    f"forecast is judged on periods that chose its model, found {check.before}"
+                )
         if not self.data.media:
             raise ValueError("data.media: at least one channel is needed")
         if len(set(self.data.locations)) != len(self.data.locations) or not self.data.locations:

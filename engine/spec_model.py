@@ -1,113 +1,73 @@
-"""What a specification may say about the model: its parts and their priors."""
+"""What a specification may say about the model: the parts it is composed of, and their priors."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from engine.declared import Frozen, Name, Positive, Text, Unit
-
-
-class Event(Frozen):
-    """A dated effect: a named holiday of `holidays.country_holidays(country)`, shifted by whole days.
-
-    It begins on the shifted day and lasts `days` of them; a period's share of the effect is its share of the days.
-    """
-
-    name: Name
-    holiday: Text
-    offset_days: Annotated[int, Field(ge=-60, le=60)]
-    days: Annotated[int, Field(ge=1, le=60)]
-
-
-class Trend(Frozen):
-    """How the level moves (`engine.trend`).
-
-    none: not at all; linear: slope ~ Normal(0, scale^2) per year; damped: the same up to the origin, and `damping` of
-    it left after each period past it; local_level: a random walk with a knot every `knot` periods, its sd after a year
-    ~ HalfNormal(scale).
-    """
-
-    kind: Literal["none", "linear", "damped", "local_level"]
-    scale: Positive
-    damping: Unit
-    knot: Annotated[int, Field(ge=1, le=104)]
-
-
-class States(Frozen):
-    """Two states of the outcome, high and low, for the likelihood `two_state`.
-
-    gap between them ~ HalfNormal(gap_scale) on the model's scale; share of high periods ~ Beta(share_a, share_b).
-    """
-
-    gap_scale: Positive
-    share_a: Positive
-    share_b: Positive
-
-
-class Adstock(Frozen):
-    """Geometric carry-over, normalised over lags 0..max_lag-1; alpha ~ Beta(alpha_a, alpha_b)."""
-
-    kind: Literal["geometric"]
-    max_lag: Annotated[int, Field(ge=1, le=52)]
-    alpha_a: Positive
-    alpha_b: Positive
-
-
-class Saturation(Frozen):
-    """Logistic 1 - exp(-lambda x) on spend scaled by its mean; lambda ~ Gamma(shape, rate)."""
-
-    kind: Literal["logistic"]
-    shape: Positive
-    rate: Positive
-
-
-class Pooling(Frozen):
-    """How locations share media effects.
-
-    partial: log beta[g,m] ~ Normal(mu[m], tau[m]^2), tau ~ HalfNormal(tau_scale), non-centred;
-    complete: one beta[m]; none: independent beta[g,m].
-    """
-
-    kind: Literal["partial", "complete", "none"]
-    tau_scale: Positive
-
-
-class Season(Frozen):
-    """Fourier terms of one period, in periods of the table."""
-
-    period: Positive
-    harmonics: Annotated[int, Field(ge=0, le=26)]
-    scale: Positive
+from engine.declared import Frozen, Positive, Text
+from engine.spec_controls import ControlsSpec
+from engine.spec_experiments import LiftTest, RoiPrior
+from engine.spec_media import MediaSpec
+from engine.spec_outcomes import Autoregressive, Covariance, CrossEffect, Likelihood, Mediator, Normal, Residual
+from engine.spec_trend import Event, Seasons, Trend
 
 
 class ModelSpec(Frozen):
-    """y[t,g] = level + trend + season + sum_m beta sat(adstock(x)) + sum_c gamma z + e; e is white or AR(1)."""
+    """y = level + trend + seasons + events + controls + media + mediators + cross-effects + residual (`engine.model`).
 
-    outcome: Literal["linear", "log"]
-    likelihood: Literal["normal", "student_t", "two_state"]
-    states: States
-    level_scale: Positive
+    A part that is left out is not in the model; a part that is there declares every number of its own.
+    """
+
+    outcome: Literal["linear", "log"]  # effects add, or multiply
+    likelihood: Likelihood
+    residual: Residual
+    noise_scale: Positive  # HalfNormal scale of the innovations
+    level_scale: Positive  # prior sd of the level
     trend: Trend
-    season: Season
-    country: Text
+    seasons: Seasons
+    country: Text  # calendar of the holidays
     events: tuple[Event, ...]
-    event_scale: Positive
-    control_scale: Positive
-    media_scale: Positive
-    adstock: Adstock
-    saturation: Saturation
-    pooling: Pooling
-    residual: Literal["white", "ar1"]
-    rho_scale: Unit
-    noise_scale: Positive
+    event_scale: Positive  # prior sd of an event's effect
+    controls: ControlsSpec
+    media: MediaSpec
+    covariance: Covariance | None = None  # of several outcomes' residuals; None: independent
+    cross_effects: tuple[CrossEffect, ...] = ()
+    mediators: tuple[Mediator, ...] = ()
+    lift_tests: tuple[LiftTest, ...] = ()
+    roi_priors: tuple[RoiPrior, ...] = ()
+
+    @property
+    def conditional(self) -> bool:
+        """Whether mediators are known exactly wherever they are known, so that outcomes are modelled given them."""
+        return all(m.survey_scale is None and m.kind != "partial" for m in self.mediators)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.likelihood == "two_state" and self.residual != "white":
+        law, residual = self.likelihood.kind, self.residual.kind
+        if law == "two_state" and residual != "white":
             raise ValueError(
                 f"model.residual: expected white with likelihood two_state, whose states are independent, "
-                f"found {self.residual}"
+                f"found {residual}"
             )
+        if not isinstance(self.likelihood, Normal) and (self.covariance or self.mediators):
+            raise ValueError(
+                f"model.likelihood: expected normal with a covariance or mediators, whose disturbances are integrated "
+                f"out, found {law}"
+            )
+        if isinstance(self.residual, Autoregressive) and not self.conditional:
+            raise ValueError(
+                "model.residual: expected white with mediators that are partly observed or surveyed with error, "
+                "found ar1"
+            )
+        for mediator in self.mediators:
+            if mediator.kind == "latent" and mediator.survey_scale is not None:
+                raise ValueError(
+                    f"model.mediators.{mediator.name}.survey_scale: expected none of a latent mediator, which nobody "
+                    f"surveys, found {mediator.survey_scale}"
+                )
+        for each in self.cross_effects:
+            if each.source == each.target:
+                raise ValueError(f"model.cross_effects: expected two outcomes, found {each.source} twice")
         return self

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import TableError, TableUnavailableError
-from engine.spec import Column, DataSpec
+from engine.spec_data import DataSpec, series_names
 
 MAX_ROWS = 10_000_000  # what read_parquet accepts unless told otherwise: about 200 times the largest artifact
 MAX_BYTES = 2**30  # of the file, and again of the decoded table
@@ -44,23 +44,51 @@ class Panel(NamedTuple):
     """The table as arrays: time is the first axis, locations by code point, columns in the spec's order."""
 
     periods: tuple[date, ...]  # (T,)
-    locations: tuple[str, ...]  # (G,)
-    kpi: npt.NDArray[np.float64]  # (T, G)
-    media: npt.NDArray[np.float64]  # (T, G, M)
-    controls: npt.NDArray[np.float64]  # (T, G, C)
+    locations: tuple[str, ...]  # (L,)
+    outcomes: tuple[str, ...]  # (O,)
+    kpi: npt.NDArray[np.float64]  # (T, S) S = L * O, an outcome of a location each, location-major
+    error: npt.NDArray[np.float64]  # (T, S), or (T, 0) where none is given
+    media: npt.NDArray[np.float64]  # (T, L, M)
+    frequency: npt.NDArray[np.float64]  # (T, L, M), 1 where a channel has none; (T, L, 0) where no channel has one
+    controls: npt.NDArray[np.float64]  # (T, L, C)
+    mediators: npt.NDArray[np.float64]  # (T, L, N) NaN where nothing was observed
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """A name for each column of `kpi`."""
+        return series_names(self.locations, self.outcomes)
 
 
 def schema_of(data: DataSpec) -> pa.Schema:
     """The normalised table's schema, from the specification alone."""
     geography = "Geography" if data.layout == "mff" else ""
-    fields = [
-        _field("period", pa.date32(), "day", data.period),
-        _field("location", pa.string(), "name", geography),
-        _measure("kpi", data.kpi),
-    ]
-    fields += [_measure(f"media.{column.name}", column) for column in data.media]
-    fields += [_measure(f"control.{column.name}", column) for column in data.controls]
+    fields = [_field("period", pa.date32(), "day", data.period), _field("location", pa.string(), "name", geography)]
+    fields += [_measure(variable) for variable in variables(data)]
     return pa.schema(fields)
+
+
+class Variable(NamedTuple):
+    """A column of the normalised table: its name here, its column in the client's table, its unit."""
+
+    name: str
+    column: str
+    unit: str
+    sparse: bool = False  # cells may be empty
+
+
+def variables(data: DataSpec) -> tuple[Variable, ...]:
+    """Every measured column that `data` declares, in the normalised table's order."""
+    named = [("kpi", data.kpi)]
+    named += [(f"outcome.{column.name}", column) for column in data.further]
+    named += [(f"error.{column.name}", column) for column in data.errors]
+    named += [(f"media.{column.name}", column) for column in data.media]
+    named += [(f"control.{column.name}", column) for column in data.controls]
+    found = [Variable(name, column.column, column.unit) for name, column in named]
+    for channel in data.media:
+        if channel.frequency is not None:
+            found.append(Variable(f"frequency.{channel.name}", channel.frequency, "exposures"))
+    found += [Variable(f"mediator.{c.name}", c.column, c.unit, sparse=True) for c in data.mediators]
+    return tuple(found)
 
 
 def to_panel(table: pa.Table, data: DataSpec) -> Panel:
@@ -81,16 +109,34 @@ def to_panel(table: pa.Table, data: DataSpec) -> Panel:
             f"normalised table: rows: expected {len(periods)} periods x {len(locations)} locations, "
             f"each once and in order, found {len(stamps)} rows that are not"
         )
-    T, G = len(periods), len(locations)
+    T, L = len(periods), len(locations)
+
+    def block(names: Sequence[str]) -> npt.NDArray[np.float64]:
+        return _stacked(table, names).reshape(T, L, len(names))
+
     return Panel(
         periods=periods,
         locations=locations,
-        kpi=_stacked(table, ["kpi"]).reshape(T, G),
-        media=_stacked(table, [f"media.{column.name}" for column in data.media]).reshape(T, G, len(data.media)),
-        controls=_stacked(table, [f"control.{column.name}" for column in data.controls]).reshape(
-            T, G, len(data.controls)
-        ),
+        outcomes=tuple(column.name for column in data.outcomes),
+        kpi=block(["kpi", *(f"outcome.{column.name}" for column in data.further)]).reshape(T, -1),
+        error=block([f"error.{column.name}" for column in data.errors]).reshape(T, -1),
+        media=block([f"media.{column.name}" for column in data.media]),
+        frequency=_frequencies(data, block),
+        controls=block([f"control.{column.name}" for column in data.controls]),
+        mediators=block([f"mediator.{column.name}" for column in data.mediators]),
     )
+
+
+def _frequencies(data: DataSpec, block: Callable[[Sequence[str]], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    given = [channel.name for channel in data.media if channel.frequency is not None]
+    found = block([f"frequency.{name}" for name in given])
+    if not given:
+        return found
+    out = np.ones((*found.shape[:2], len(data.media)))
+    for m, channel in enumerate(data.media):
+        if channel.name in given:
+            out[:, :, m] = found[:, :, given.index(channel.name)]
+    return out
 
 
 def ipc_bytes(table: pa.Table) -> bytes:
@@ -266,13 +312,15 @@ def _field(name: str, kind: pa.DataType, unit: str, column: str) -> pa.Field:
     return pa.field(name, kind, nullable=False, metadata={"unit": unit, "column": column})
 
 
-def _measure(name: str, column: Column) -> pa.Field:
-    return _field(name, pa.float64(), column.unit, column.column)
+def _measure(variable: Variable) -> pa.Field:
+    field = _field(variable.name, pa.float64(), variable.unit, variable.column)
+    return field.with_nullable(True) if variable.sparse else field
 
 
 def _stacked(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    rows = list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
-    return np.array(rows, dtype=np.float64)  # (T * G, number of names)
+    """(T * L, number of names); NaN where nothing was observed."""
+    columns = [[math.nan if value is None else value for value in table.column(name).to_pylist()] for name in names]
+    return np.array(columns, dtype=np.float64).reshape(len(names), -1).T if names else np.zeros((table.num_rows, 0))
 
 
 def _names(schema: pa.Schema) -> str:

@@ -18,7 +18,7 @@ from engine.backtest import Window
 from engine.reaction import Reaction
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, write_parquet
-from stages.inputs import ORIGINS, TABLE, asked, origin_verdicts, panel
+from stages.inputs import CHOICES, ORIGINS, TABLE, asked, model_spec, origin_verdicts, panel
 from stages.stage import SPEC, Context, Stage
 
 FORECASTS = "backtest/forecasts.parquet"
@@ -36,8 +36,8 @@ def _window(task: _Task) -> Window:
 
 
 def _run(context: Context, out: Path) -> None:
-    spec = context.spec()
-    data = panel(context, spec)
+    spec = model_spec(context)
+    data = panel(context)
     tasks = [
         _Task(spec, data, origin, asked(spec, data, verdict, origin))
         for origin, verdict in origin_verdicts(context).items()
@@ -56,4 +56,4 @@ def _replaced(first: pa.Table, again: pa.Table) -> pa.Table:
     return joined.take(pa.array(order, pa.int64())).combine_chunks()
 
 
-STAGE = Stage("adapt", reads=(TABLE, FORECASTS, ORIGINS, SPEC), run=_run)
+STAGE = Stage("adapt", reads=(TABLE, CHOICES, FORECASTS, ORIGINS, SPEC), run=_run)

@@ -14,7 +14,7 @@ from engine.backtest import Window
 from engine.origins import origins
 from engine.spec import Spec
 from engine.table import Panel, write_parquet
-from stages.inputs import TABLE, panel
+from stages.inputs import CHOICES, TABLE, model_spec, panel
 from stages.stage import RECEIPT, SPEC, Context, Stage
 
 
@@ -29,8 +29,8 @@ def _window(task: _Task) -> Window:
 
 
 def _run(context: Context, out: Path) -> None:
-    spec = context.spec()
-    data = panel(context, spec)
+    spec = model_spec(context)
+    data = panel(context)
     tasks = [_Task(spec, data, origin) for origin in origins(spec, len(data.periods))]
     windows = context.workers.map(f"{spec.name}: backtest windows", _window, tasks)
     write_parquet(backtest.forecasts_table(spec, data, windows), out / "forecasts.parquet")
@@ -38,4 +38,4 @@ def _run(context: Context, out: Path) -> None:
     write_parquet(backtest.diagnostics_table(windows), out / "windows.parquet")
 
 
-STAGE = Stage("backtest", reads=(TABLE, SPEC, RECEIPT), run=_run)
+STAGE = Stage("backtest", reads=(TABLE, CHOICES, SPEC, RECEIPT), run=_run)

@@ -149,6 +149,7 @@ def _chain(forecast: str, chain: int) -> int:
     from engine import design as designs
     from engine import ingest
     from engine.fit import Sampler
+    from engine.model import named
     from engine.prng import stream
     from engine.spec import parse_spec
     from engine.table import to_panel
@@ -158,12 +159,12 @@ def _chain(forecast: str, chain: int) -> int:
     spec = parse_spec(declared_spec(root, forecast))
     panel = to_panel(ingest.read((root / spec.data.path).read_bytes(), spec.data).table, spec.data)
     design, _ = designs.build(panel, spec, len(panel.periods))
-    sampler = Sampler(spec.model, spec.inference, spec.inference.warmup, spec.inference.draws, design)
+    sampler = Sampler(spec, spec.inference.warmup, spec.inference.draws, design)
     found = sampler.chain(design, stream(spec.seed, "fit", chain))
     cold = time.process_time()
     sampler.chain(design, stream(spec.seed, "fit", chain))
     again = time.process_time() - cold
-    draws = {name: value.reshape(len(found.energy), -1).tolist() for name, value in found.parameters._asdict().items()}
+    draws = {name: value.reshape(len(found.energy), -1).tolist() for name, value in named(found.parameters).items()}
     json.dump({"cpu": cold, "again": again, "draws": draws}, sys.stdout)
     return 0
 

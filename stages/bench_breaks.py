@@ -28,7 +28,8 @@ from engine.hazard import Calibration
 from engine.looks import Looks, judged
 from engine.reaction import acts, reaction
 from engine.registered import KnownEvent
-from engine.spec import Column, Spec, parse_spec, period_dates
+from engine.spec import Spec, parse_spec, period_dates
+from engine.spec_data import MediaColumn
 from engine.table import Panel
 from engine.verdict import Verdict
 from stages.bench_row import Row
@@ -172,24 +173,31 @@ def world(spec: Spec, kind: Kind, seed: int) -> Panel:
             log += math.log(0.5)
         sales.append([1000.0 * math.exp(log)])
     return Panel(
-        periods=tuple(period_dates(START, 7, time)), locations=spec.data.locations, kpi=np.asarray(sales), media=media,
+        periods=tuple(period_dates(START, 7, time)),
+        locations=spec.data.locations,
+        outcomes=(spec.data.kpi.name,),
+        kpi=np.asarray(sales),
+        error=np.zeros((time, 0)),
+        media=media,
+        frequency=np.zeros((time, 1, 0)),
         controls=np.zeros((time, 1, 0)),
-    )  # fmt: skip
+        mediators=np.zeros((time, 1, 0)),
+    )
 
 
 def _spec(retail: Spec) -> Spec:
     """Retail's specification of inference, detection and consequences; the model of the simulated worlds."""
     values = json.loads(retail.model_dump_json())
-    columns = [Column(name=name, column=name, unit="EUR") for name in ("tv", "search")]
+    columns = [MediaColumn(name=name, column=name, unit="EUR") for name in ("tv", "search")]
     values["data"] |= {"media": [json.loads(c.model_dump_json()) for c in columns], "controls": []}
     values["model"] |= {
-        "likelihood": "student_t",
-        "residual": "ar1",
-        "trend": {"kind": "linear", "scale": 0.1, "damping": 0.9, "knot": 4},
-        "season": {"period": 52.1775, "harmonics": 1, "scale": 0.2},
+        "likelihood": {"kind": "student_t", "shape": 2.0, "rate": 0.1},
+        "residual": {"kind": "ar1", "scale": 0.5},
+        "trend": {"kind": "linear", "scale": 0.1},
+        "seasons": [{"period": 52.1775, "harmonics": 1, "scale": 0.2}],
         "events": [],
-        "media_scale": 0.2,
     }
+    values["model"]["media"]["scale"] = 0.2
     values["backtest"] |= {"first_origin": FIRST, "step": STEP}
     values["plan"] |= {"media": "recent_mean", "controls": "recent_mean"}
     values["calibrate"]["levels"] = [LEVEL]

@@ -17,7 +17,7 @@ from engine.calibration import Adjustment
 from engine.origins import holdout_origins
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, write_parquet
-from stages.inputs import TABLE, panel
+from stages.inputs import CHOICES, TABLE, model_spec, panel
 from stages.stage import SPEC, Context, Stage
 
 FORECASTS = "adapt/forecasts.parquet"
@@ -25,8 +25,8 @@ DECLARED = "backtest/forecasts.parquet"
 
 
 def _run(context: Context, out: Path) -> None:
-    spec = context.spec()
-    data = panel(context, spec)
+    spec = model_spec(context)
+    data = panel(context)
     past = read_parquet(context.artifact(FORECASTS))
     write_parquet(_adjustments(spec, data, past), out / "adjustments.parquet")
     declared = read_parquet(context.artifact(DECLARED))
@@ -51,4 +51,4 @@ def _adjustments(spec: Spec, data: Panel, past: pa.Table) -> pa.Table:
     return pa.table(columns, names=list(Adjustment._fields))
 
 
-STAGE = Stage("calibrate", reads=(TABLE, FORECASTS, DECLARED, SPEC), run=_run)
+STAGE = Stage("calibrate", reads=(TABLE, CHOICES, FORECASTS, DECLARED, SPEC), run=_run)

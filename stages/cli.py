@@ -4,6 +4,7 @@
     noptik audit ...         bundle, verify, replay, prove; keys, witnesses
     noptik registry ...      the curated regime events
     noptik golden ...        committed cases with their expected bytes
+    noptik fast FORECAST     what a forecast's media add, in a second and never for release
     noptik where             where the forecasts, reports and the ledger head are
 
 Exit codes: 0 done, 1 not verified, different, refused or withheld, 2 usage or unavailable, 3 within tolerance.
@@ -21,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit.cli", "bundle, verify, replay and prove what the ledger records; keys and witnesses"),
     "registry": ("registry.cli", "the curated registry of regime events"),
     "golden": ("golden.cli", "committed cases: check or update their expected bytes"),
+    "fast": ("stages.fast", "what a forecast's media add, in a second: for iteration, never for release"),
     "where": ("stages.where", "where the forecasts, reports and the ledger head are"),
 }
 

@@ -24,7 +24,7 @@ from engine.reaction import Reaction, acts, none
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, write_parquet
 from engine.verdict import Verdict
-from stages.inputs import TABLE, VERDICT, asked, panel, verdict
+from stages.inputs import CHOICES, TABLE, VERDICT, asked, model_spec, panel, verdict
 from stages.record import Break, Record, Total
 from stages.stage import SPEC, Context, Stage, canonical_json
 
@@ -34,8 +34,8 @@ WITHOUT = "calibrate/adjustments_without.parquet"
 
 
 def _run(context: Context, out: Path) -> None:
-    spec = context.spec()
-    data = panel(context, spec)
+    spec = model_spec(context)
+    data = panel(context)
     gates = _gates(context, "gates.json")
     found = verdict(context)
     wanted = asked(spec, data, found, len(data.periods))
@@ -120,4 +120,4 @@ def _summary(total: pa.Table) -> Total:
     return Total(median=values[len(values) // 2], low=values[0], high=values[-1])
 
 
-STAGE = Stage("forecast", reads=(TABLE, VERDICT, FIT, ADJUSTMENTS, WITHOUT, SPEC), run=_run)
+STAGE = Stage("forecast", reads=(TABLE, CHOICES, VERDICT, FIT, ADJUSTMENTS, WITHOUT, SPEC), run=_run)

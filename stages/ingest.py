@@ -10,7 +10,8 @@ from pathlib import Path
 from audit.errors import Unavailable
 from engine import ingest
 from engine.errors import IngestError, TableError
-from engine.spec import DataSpec, parse_spec
+from engine.spec import parse_spec
+from engine.spec_data import DataSpec
 from engine.table import write_parquet
 from stages.stage import Context, Stage
 

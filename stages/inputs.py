@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from engine.prepared import Choices, chosen, kept_panel
 from engine.reaction import Reaction, reaction
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, schema_of, to_panel
@@ -11,13 +12,29 @@ from engine.verdict import Verdict
 from stages.stage import Context
 
 TABLE = "ingest/table.parquet"
+CHOICES = "prepare/choices.json"
 VERDICT = "detect/verdict.json"
 ORIGINS = "detect/origins.json"
 
 
-def panel(context: Context, spec: Spec) -> Panel:
-    """The client's data as arrays."""
-    return to_panel(read_parquet(context.artifact(TABLE), schema_of(spec.data)), spec.data)
+def table_panel(context: Context) -> Panel:
+    """The client's data as arrays, as registered."""
+    data = context.spec().data
+    return to_panel(read_parquet(context.artifact(TABLE), schema_of(data)), data)
+
+
+def model_spec(context: Context) -> Spec:
+    """The specification of the model that is fitted: the registered one, with what the checks before it decided."""
+    return chosen(context.spec(), _choices(context))
+
+
+def panel(context: Context) -> Panel:
+    """What the model that is fitted sees of the client's data, as arrays."""
+    return kept_panel(table_panel(context), context.spec(), _choices(context))
+
+
+def _choices(context: Context) -> Choices:
+    return Choices.model_validate_json(context.artifact(CHOICES).read_bytes())
 
 
 def verdict(context: Context) -> Verdict:

@@ -16,6 +16,7 @@ from audit.digest import sha256
 from audit.kinds import Registration
 from audit.receipt import Receipt, parse_receipt
 from engine import precision
+from engine.effect_table import ALL
 from engine.evaluation import EVERYWHERE
 from engine.gates import Diagnostics
 from engine.hazard import Calibration
@@ -26,7 +27,7 @@ from engine.table import Panel, ipc_bytes, read_parquet, schema_of
 from engine.verdict import Finding, Verdict
 from stages import page
 from stages import report_input as inputs
-from stages.inputs import TABLE, VERDICT, panel, verdict
+from stages.inputs import CHOICES, TABLE, VERDICT, model_spec, panel, verdict
 from stages.record import Record
 from stages.stage import RECEIPT, SPEC, Context, Stage
 
@@ -78,8 +79,8 @@ class _Artifacts:
 
 
 def _run(context: Context, out: Path) -> None:
-    spec = context.spec()
-    data, files, found = panel(context, spec), _Artifacts(context), verdict(context)
+    spec = model_spec(context)
+    data, files, found = panel(context), _Artifacts(context), verdict(context)
     record = Record.model_validate_json(files.raw("forecast/record.json"))
     receipt = parse_receipt(files.raw(RECEIPT))
     diagnostics = Diagnostics.model_validate_json(files.raw("fit/gates.json"))
@@ -131,7 +132,7 @@ def _specification(receipt: Receipt) -> inputs.Specification:
 
 
 def _evidence(context: Context, spec: Spec, receipt: Receipt) -> inputs.Evidence:
-    table = read_parquet(context.artifact(TABLE), schema_of(spec.data))
+    table = read_parquet(context.artifact(TABLE), schema_of(context.spec().data))
     kept = table.slice(table.num_rows - spec.holdout.periods * len(spec.data.locations))
     return inputs.Evidence(
         spec_digest=_registered(receipt).specification_sha256,
@@ -192,7 +193,7 @@ def _locations(spec: Spec, data: Panel, files: _Artifacts | None) -> tuple[input
                 if place == location
             ),
         )
-        for g, location in enumerate(data.locations)
+        for g, location in enumerate(data.series)
     )
 
 
@@ -239,7 +240,7 @@ def _coverage(spec: Spec, files: _Artifacts) -> inputs.Coverage:
         holdout=_levels(files.rows("calibrate/coverage_holdout.parquet"), EVERYWHERE),
         locations=tuple(
             inputs.LocationCoverage(location=name, levels=_levels(rolling, name))
-            for name in (spec.data.locations if len(spec.data.locations) > 1 else ())
+            for name in (spec.data.series if len(spec.data.series) > 1 else ())
         ),
         pit=tuple(counts[b] for b in range(PIT_BINS)),
         pit_of="before",
@@ -251,7 +252,7 @@ def _claim(spec: Spec) -> inputs.Claim:
     if declared.method.kind != "split":
         return "long_run"
     # pooled locations share their weeks: their scores are not exchangeable with one another
-    if declared.moments == "outcome" or (declared.groups == "pooled" and len(spec.data.locations) > 1):
+    if declared.moments == "outcome" or (declared.groups == "pooled" and len(spec.data.series) > 1):
         return "empirical"
     return "exchangeable" if declared.moments == "none" and declared.decay == 1.0 else "disjoint_moments"
 
@@ -348,7 +349,9 @@ def _calibrated(found: Calibration, bins: Sequence[dict[str, Any]]) -> inputs.Ca
 
 
 def _media(spec: Spec, files: _Artifacts) -> inputs.Media:
-    rows = files.rows("fit/contributions.parquet")
+    """Of the first outcome, all locations together."""
+    every, kpi = files.rows("effects/contributions.parquet"), spec.data.kpi.name
+    rows = [row for row in every if row["outcome"] == kpi and row["location"] == ALL and row["channel"] != ALL]
     last = rows[0]["last_period"] + timedelta(days=spec.data.frequency_days - 1)
     return inputs.Media(
         span=inputs.Span(first=rows[0]["first_period"], last=last),
@@ -356,7 +359,7 @@ def _media(spec: Spec, files: _Artifacts) -> inputs.Media:
             inputs.Contribution(
                 channel=row["channel"],
                 mean=row["mean"],
-                interval=inputs.Interval(level=row["level"], low=row["low"], high=row["high"]),
+                interval=inputs.Interval(level=row["level"], low=row["lower"], high=row["upper"]),
             )
             for row in rows
         ),
@@ -402,7 +405,7 @@ def _data(spec: Spec, data: Panel, files: _Artifacts) -> inputs.Data:
     reasons = Counter(row["reason"] for row in refused)
     examples = {row["reason"]: row for row in reversed(refused)}
     roles: tuple[tuple[Literal["kpi", "media", "control"], Sequence[Any]], ...] = (
-        ("kpi", (spec.data.kpi,)),
+        ("kpi", spec.data.outcomes),
         ("media", spec.data.media),
         ("control", spec.data.controls),
     )
@@ -454,11 +457,11 @@ def _limits(spec: Spec, record: Record) -> tuple[str, ...]:
 STAGE = Stage(
     "report",
     reads=(
-        TABLE, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet", "calibrate/rolling_origins.parquet",
+        TABLE, CHOICES, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet", "calibrate/rolling_origins.parquet",
         "calibrate/scorecard_rolling.parquet", "calibrate/scorecard_holdout.parquet",
         "calibrate/coverage_rolling.parquet", "calibrate/coverage_holdout.parquet", "detect/changes.parquet",
         "hazard/calibration.json", "hazard/reliability.parquet",
-        "fit/gates.json", "fit/contributions.parquet", "forecast",
+        "fit/gates.json", "effects/contributions.parquet", "forecast",
     ),
     run=_run,
 )  # fmt: skip

@@ -57,11 +57,13 @@ from stages.workers import Workers
 STAGES = (
     "ingest",
     "register",
+    "prepare",
     "hazard",
     "backtest",
     "detect",
     "adapt",
     "fit",
+    "effects",
     "calibrate",
     "forecast",
     "report",

@@ -29,7 +29,7 @@ class Truth(NamedTuple):
     """One location's parameters; no events."""
 
     level: float
-    slope: float
+    trend: Row  # (N,)
     season: Row  # (K,)
     control: Row  # (C,)
     beta: Row  # (M,)
@@ -38,7 +38,6 @@ class Truth(NamedTuple):
     rho: float
     sigma: float
     nu: float  # infinity: Normal
-    walk: Row  # (N,)
     gap: float  # of the high state above the low one
     share: float  # of high periods; 0: one state
 
@@ -50,8 +49,7 @@ class Series(NamedTuple):
     known: Row
     media: Sequence[Row]  # (time, channel), scaled
     controls: Sequence[Row]
-    trend: Row
-    steps: Sequence[Row]  # (time, knot)
+    trend: Sequence[Row]  # (time, N)
     season: Sequence[Row]
 
 
@@ -68,8 +66,7 @@ def mean(p: Truth, data: Series, max_lag: int) -> list[float]:
     typical = math.fsum(effects[t] for t in known) / len(known)
     return [
         p.level
-        + p.slope * data.trend[t]
-        + math.fsum(a * b for a, b in zip(p.walk, data.steps[t], strict=True))
+        + math.fsum(a * b for a, b in zip(p.trend, data.trend[t], strict=True))
         + math.fsum(a * b for a, b in zip(p.season, data.season[t], strict=True))
         + math.fsum(a * b for a, b in zip(p.control, data.controls[t], strict=True))
         + effects[t]
@@ -92,12 +89,11 @@ def log_likelihood(p: Truth, data: Series, max_lag: int) -> list[float]:
     found = []
     for t, r in enumerate(residual):
         centre = p.rho * residual[t - 1] if t else 0.0
-        # the first is of variance sigma^2 / (1 - rho^2), written as the density of r sqrt(1 - rho^2) at scale sigma
-        scaled = (r - centre) / p.sigma if t else r * math.sqrt(1.0 - p.rho**2) / p.sigma
-        found.append(log_density(scaled, p.nu) - math.log(p.sigma))
+        sd = p.sigma if t else p.sigma / math.sqrt(1.0 - p.rho**2)  # the first has the stationary variance
+        found.append(log_density((r - centre) / sd, p.nu) - math.log(sd))
         if p.share > 0.0:
-            low, high = (math.exp(log_density((r - centre - s) / p.sigma, p.nu)) for s in (0.0, p.gap))
-            found[-1] = math.log(((1.0 - p.share) * low + p.share * high) / p.sigma)
+            low, high = (math.exp(log_density((r - centre - s) / sd, p.nu)) for s in (0.0, p.gap))
+            found[-1] = math.log(((1.0 - p.share) * low + p.share * high) / sd)
     return found
 
 

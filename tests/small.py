@@ -13,6 +13,10 @@ import numpy as np
 from engine.spec import Spec, parse_spec, period_dates
 from engine.table import Panel
 
+OPTIONAL = {
+    "further", "errors", "mediators", "covariance", "cross_effects", "lift_tests", "roi_priors", "interactions",
+    "variation", "selection", "orthogonalise", "checks",
+}  # fmt: skip
 TIME = 44  # weeks of `panel`
 START = date(2016, 10, 3)  # a Monday
 
@@ -44,22 +48,37 @@ def raw() -> dict[str, Any]:
         },
         "model": {
             "outcome": "linear",
-            "likelihood": "normal",
-            "states": {"gap_scale": 0.5, "share_a": 4.0, "share_b": 4.0},
-            "level_scale": 0.5,
-            "trend": {"kind": "linear", "scale": 0.1, "damping": 0.9, "knot": 4},
-            "season": {"period": 13.0, "harmonics": 1, "scale": 0.2},
-            "country": "US",
-            "events": [{"name": "christmas", "holiday": "Christmas Day", "offset_days": 0, "days": 1}],
-            "event_scale": 0.5,
-            "control_scale": 0.2,
-            "media_scale": 0.2,
-            "adstock": {"kind": "geometric", "max_lag": 4, "alpha_a": 3.0, "alpha_b": 3.0},
-            "saturation": {"kind": "logistic", "shape": 2.0, "rate": 1.0},
-            "pooling": {"kind": "partial", "tau_scale": 1.0},
-            "residual": "ar1",
-            "rho_scale": 0.5,
+            "likelihood": {"kind": "normal"},
+            "residual": {"kind": "ar1", "scale": 0.5},
             "noise_scale": 0.5,
+            "level_scale": 0.5,
+            "trend": {"kind": "linear", "scale": 0.1},
+            "seasons": [{"period": 13.0, "harmonics": 1, "scale": 0.2}],
+            "country": "US",
+            "events": [
+                {
+                    "kind": "holiday",
+                    "name": "christmas",
+                    "holiday": "Christmas Day",
+                    "offset_days": 0,
+                    "days": 1,
+                    "decay": 0.0,
+                }
+            ],
+            "event_scale": 0.5,
+            "controls": {"scale": 0.2},
+            "media": {
+                "scale": 0.2,
+                "order": "adstock_first",
+                "adstock": {"kind": "geometric", "max_lag": 4, "alpha_a": 3.0, "alpha_b": 3.0, "shared": False},
+                "saturation": {"kind": "logistic", "shape": 2.0, "rate": 1.0, "shared": False},
+                "pooling": {
+                    "kind": "partial",
+                    "over": ["location"],
+                    "tau_scale": 1.0,
+                    "centring": {"kind": "non_centred"},
+                },
+            },
         },
         "inference": {
             "chains": 2,
@@ -126,6 +145,7 @@ def raw() -> dict[str, Any]:
             "moment_window": 8,
             "support": 4.0,
         },
+        "effects": {"level": 0.9, "curve": {"points": 5, "most": 2.0}, "reallocations": []},
     }
 
 
@@ -137,7 +157,7 @@ def spec(**changes: object) -> Spec:
         place = values
         for parent in parents:
             place = place[parent]
-        if name not in place:
+        if name not in place and name not in OPTIONAL:
             raise KeyError(path)
         place[name] = value
     return parse_spec(json.dumps(values).encode())
@@ -156,7 +176,11 @@ def panel(of: Spec, seed: int = 1, time: int = TIME) -> Panel:
     return Panel(
         periods=tuple(period_dates(START, of.data.frequency_days, time)),
         locations=of.data.locations,
-        kpi=100.0 + effect,
+        outcomes=tuple(column.name for column in of.data.outcomes),
+        kpi=np.repeat(100.0 + effect, len(of.data.outcomes), axis=1),
+        error=np.zeros((time, 0)),
         media=media,
+        frequency=np.zeros((time, places, 0)),
         controls=positive(time, places, controls),
+        mediators=np.zeros((time, places, 0)),
     )

@@ -15,11 +15,20 @@ from engine.errors import TableError
 from engine.reaction import none
 from engine.spec import Spec
 from engine.table import Panel
-from tests import small
+from tests import classes, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
 LOG = small.spec(model__outcome="log", plan__controls="last_year", plan__media="recent_mean")
+RICH = classes.spec(
+    "combined",
+    data__media=[{**classes.TV, "frequency": "Contacts"}, classes.SEARCH],
+    data__controls=[classes.PRICE, classes.PROMOTION],
+    data__errors=[{"name": f"error_{k}", "column": f"Error{k}", "unit": "USD"} for k in range(2)],
+)
+PANELS = {SPEC: PANEL, LOG: PANEL, RICH: classes.panel(RICH)}
+ARRAYS = ("kpi", "error", "media", "frequency", "controls", "mediators")
+CANNIBALISED = classes.spec("cannibalised")
 SPAN = small.TIME + SPEC.backtest.horizon
 ORIGINS = st.integers(SPEC.plan.year + 1, small.TIME)
 LAW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -27,7 +36,11 @@ LAW = settings(max_examples=25, deadline=None, derandomize=True)
 
 def raw(found: tuple[Design, Scales]) -> tuple[bytes, ...]:
     design, scales = found
-    return (*(np.asarray(array).tobytes() for array in design), repr(scales).encode())
+    return (*leaves(design), repr(scales).encode())
+
+
+def leaves(design: Design) -> tuple[bytes, ...]:
+    return tuple(np.asarray(array).tobytes() for array in jax.tree.leaves(design))
 
 
 def altered(panel: Panel, origin: int, what: str, how: float) -> Panel:
@@ -38,27 +51,31 @@ def altered(panel: Panel, origin: int, what: str, how: float) -> Panel:
 
 
 @LAW
-@given(ORIGINS, st.sampled_from(["kpi", "media", "controls"]), st.sampled_from([0.0, 0.5, 1e9, math.nan]))
-@pytest.mark.parametrize("spec", [SPEC, LOG], ids=["linear", "log"])
+@given(ORIGINS, st.sampled_from(ARRAYS), st.sampled_from([0.0, 0.5, 1e9, math.nan]))
+@pytest.mark.parametrize("spec", [SPEC, LOG, RICH], ids=["linear", "log", "rich"])
 def test_nothing_at_or_after_the_origin_changes_a_bit(spec: Spec, origin: int, what: str, how: float) -> None:
-    assert raw(build(altered(PANEL, origin, what, how), spec, origin)) == raw(build(PANEL, spec, origin))
+    panel = PANELS[spec]
+    assert raw(build(altered(panel, origin, what, how), spec, origin)) == raw(build(panel, spec, origin))
 
 
-@pytest.mark.parametrize("what", ["kpi", "media", "controls"])
+@pytest.mark.parametrize("what", ARRAYS)
 def test_the_last_known_period_does_change_the_design(what: str) -> None:
-    origin = 30
-    assert raw(build(altered(PANEL, origin - 1, what, 0.5), SPEC, origin)) != raw(build(PANEL, SPEC, origin))
+    origin, panel = 33, PANELS[RICH]  # a survey was made in the period before
+    assert raw(build(altered(panel, origin - 1, what, 0.5), RICH, origin)) != raw(build(panel, RICH, origin))
 
 
 @LAW
 @given(ORIGINS)
-def test_every_origin_has_one_shape(origin: int) -> None:
-    design, _ = build(PANEL, SPEC, origin)
-    last, _ = build(PANEL, SPEC, small.TIME)
-    assert [a.shape for a in design] == [a.shape for a in last]
-    assert design.y.shape == (SPAN, 2)
-    assert design.media.shape == (SPAN, 2, 2, SPEC.model.adstock.max_lag)
-    assert all(a.dtype == np.float64 for a in design)
+@pytest.mark.parametrize("spec", [SPEC, RICH], ids=["linear", "rich"])
+def test_every_origin_has_one_shape(spec: Spec, origin: int) -> None:
+    design, _ = build(PANELS[spec], spec, origin)
+    last, _ = build(PANELS[spec], spec, small.TIME)
+    assert [a.shape for a in jax.tree.leaves(design)] == [a.shape for a in jax.tree.leaves(last)]
+    assert design.y.shape == (SPAN, 2 * len(spec.data.outcomes))
+    assert design.media.spend.shape == (SPAN, 2, 2, spec.model.media.adstock.max_lag)
+    columns = (design.tests.channel, design.tests.roi_channel)  # indices
+    for array in jax.tree.leaves(design):
+        assert array.dtype == (np.int64 if any(array is column for column in columns) else np.float64)
 
 
 def test_outcomes_are_hidden_and_weightless_past_the_origin() -> None:
@@ -71,7 +88,7 @@ def test_outcomes_are_hidden_and_weightless_past_the_origin() -> None:
 def test_last_years_spend_is_repeated_past_the_origin() -> None:
     origin, year = 30, SPEC.plan.year
     design, scales = build(PANEL, SPEC, origin)
-    today = np.asarray(design.media)[..., 0] * np.asarray(scales.media)
+    today = np.asarray(design.media.spend)[..., 0] * np.asarray(scales.media)
     for t in range(origin, SPAN):
         back = t
         while back >= origin:
@@ -91,8 +108,8 @@ def test_recent_controls_go_on_at_their_mean() -> None:
 
 def test_media_are_lagged_across_the_origin() -> None:
     design, _ = build(PANEL, SPEC, 30)
-    media = np.asarray(design.media)
-    for lag in range(1, SPEC.model.adstock.max_lag):
+    media = np.asarray(design.media.spend)
+    for lag in range(1, SPEC.model.media.adstock.max_lag):
         assert media[lag:, ..., lag].tobytes() == media[:-lag, ..., 0].tobytes()
 
 
@@ -102,10 +119,10 @@ def test_hindsight_sees_later_spend_and_never_later_outcomes() -> None:
     hindsight = build_hindsight(PANEL, SPEC, origin)
     assert np.asarray(hindsight.y).tobytes() == np.asarray(plan.y).tobytes()
     moved = build_hindsight(altered(PANEL, origin, "kpi", 9.0), SPEC, origin)
-    assert [np.asarray(a).tobytes() for a in moved] == [np.asarray(a).tobytes() for a in hindsight]
-    assert np.asarray(hindsight.media)[origin].tobytes() != np.asarray(plan.media)[origin].tobytes()
+    assert leaves(moved) == leaves(hindsight)
+    assert np.asarray(hindsight.media.spend)[origin].tobytes() != np.asarray(plan.media.spend)[origin].tobytes()
     spend = PANEL.media[: small.TIME] / np.asarray(build(PANEL, SPEC, origin)[1].media)
-    np.testing.assert_allclose(np.asarray(hindsight.media)[: small.TIME, ..., 0], spend, rtol=1e-15)
+    np.testing.assert_allclose(np.asarray(hindsight.media.spend)[: small.TIME, ..., 0], spend, rtol=1e-15)
 
 
 def test_power_weights_multiply_known_periods_only() -> None:
@@ -139,7 +156,7 @@ def test_a_channel_that_never_spent_and_a_control_that_never_moved_are_zeros() -
     media[..., 1], controls[..., 0] = 0.0, 3.5
     design, scales = build(PANEL._replace(media=media, controls=controls), SPEC, 30)
     assert scales.media[1] == 1.0
-    assert not np.any(np.asarray(design.media)[:, :, 1])
+    assert not np.any(np.asarray(design.media.spend)[:, :, 1])
     assert not np.any(np.asarray(design.controls))
 
 
@@ -153,7 +170,7 @@ def test_a_log_outcome_must_be_positive_and_the_error_says_where(value: float) -
 
 def test_trend_is_measured_from_the_middle_of_what_is_known() -> None:
     design, _ = build(PANEL, SPEC, 30)
-    trend = np.asarray(design.trend)
+    trend = np.asarray(design.trend.columns)[:, 0]
     np.testing.assert_allclose(trend[:30].sum(), 0.0, atol=1e-12)
     np.testing.assert_allclose(np.diff(trend), 1.0 / SPEC.plan.year, rtol=1e-12)
 
@@ -168,4 +185,69 @@ def test_season_repeats_after_its_period() -> None:
 
 def test_a_design_is_a_tree_of_arrays_for_jit() -> None:
     design, _ = build(PANEL, SPEC, 30)
-    assert len(jax.tree.leaves(design)) == len(Design._fields)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(design))
+
+
+# Columns that only some tables have.
+
+
+def test_a_given_error_is_on_the_models_scale_and_goes_on_at_its_recent_mean() -> None:
+    origin, recent, panel = 30, SPEC.plan.recent, PANELS[RICH]
+    design, scales = build(panel, RICH, origin)
+    scaled = panel.error[:origin] / np.asarray(scales.kpi)
+    ahead = np.broadcast_to(scaled[-recent:].mean(axis=0), (SPAN - origin, 4))
+    np.testing.assert_allclose(design.error, np.concatenate([scaled, ahead]), rtol=1e-14)
+
+
+def test_an_error_of_an_outcome_in_logs_is_a_share_of_that_outcome() -> None:
+    spec = classes.spec("given_errors", model__outcome="log")
+    panel = classes.panel(spec)
+    design, _ = build(panel, spec, small.TIME)
+    np.testing.assert_allclose(np.asarray(design.error)[: small.TIME], panel.error / panel.kpi, rtol=1e-14)
+
+
+def test_frequency_is_scaled_by_its_mean_before_the_origin() -> None:
+    panel = PANELS[RICH]
+    design, scales = build(panel, RICH, 30)
+    np.testing.assert_allclose(scales.frequency, panel.frequency[:30].mean(axis=(0, 1)), rtol=1e-14)
+    today = np.asarray(design.media.frequency)[:30] * np.asarray(scales.frequency)
+    np.testing.assert_allclose(today, panel.frequency[:30], rtol=1e-14)
+    assert np.asarray(design.media.reach).tolist() == [1.0, 0.0]
+
+
+def test_a_mediator_is_standardised_by_what_was_seen_of_it_and_nothing_is_seen_past_the_origin() -> None:
+    origin, panel = 30, PANELS[RICH]
+    design, _ = build(panel, RICH, origin)
+    seen, mask = np.asarray(design.mediators.seen), np.asarray(design.mediators.mask)
+    assert np.array_equal(mask[:origin] == 1.0, ~np.isnan(panel.mediators[:origin]))
+    assert not np.any(mask[origin:])
+    assert not np.any(seen[mask == 0.0])
+    known = panel.mediators[:origin][mask[:origin] == 1.0]
+    np.testing.assert_allclose(seen[mask == 1.0], (known - known.mean()) / known.std(), rtol=1e-12)
+
+
+def test_a_mediator_that_was_never_seen_or_never_moved_is_zeros() -> None:
+    panel = PANELS[RICH]
+    never, still = (
+        build(panel._replace(mediators=np.full_like(panel.mediators, value)), RICH, 30)[0] for value in (math.nan, 5.0)
+    )
+    assert not np.any(np.asarray(never.mediators.mask))
+    assert not np.any(np.asarray(never.mediators.seen))
+    assert np.asarray(still.mediators.mask)[:30].all()
+    assert not np.any(np.asarray(still.mediators.seen))
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_a_promotion_outside_0_to_1_is_refused(value: float) -> None:
+    panel = classes.panel(CANNIBALISED)
+    controls = panel.controls.copy()
+    controls[3, 1, 1] = value
+    with pytest.raises(TableError, match=r"control promotion: expected 0 to 1, as a promotion, found"):
+        build(panel._replace(controls=controls), CANNIBALISED, 30)
+
+
+def test_an_effect_without_a_promotion_acts_in_every_period() -> None:
+    panel = classes.panel(CANNIBALISED)
+    promoted, always = (np.asarray(build(panel, s, 30)[0].promotion) for s in (CANNIBALISED, RICH))
+    np.testing.assert_array_equal(promoted[:30, :, 0], panel.controls[:30, :, 1])
+    assert np.all(always == 1.0)

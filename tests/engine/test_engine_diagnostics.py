@@ -10,8 +10,9 @@ import pytest
 from engine.diagnostics import diagnose, rounded, scalars
 from engine.fit import Chain
 from engine.gates import Diagnostics, Gate
-from engine.model import Parameters
+from engine.model import named, unnamed
 from tests import small
+from tests.drawn import absent, changed
 
 INFERENCE = small.spec().inference
 DRAWS = 400
@@ -21,10 +22,11 @@ G, M = 2, 2
 def chain(seed: int, **changes: np.ndarray) -> Chain:
     """Independent draws: a sampler could do no better."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    shapes = {"level": (G,), "slope": (G,), "season": (2,), "event": (1,), "control": (1,), "beta": (G, M)}
-    shapes |= {"alpha": (M,), "lam": (M,), "rho": (), "sigma": (G,), "shift": (0, G), "metric": (0, G)}
-    shapes |= {"walk": (0, G), "gap": (G,), "share": ()}
+    shapes: dict[str, tuple[int, ...]] = {"level": (G,), "trend": (1, G), "season": (2, 1), "event": (1, 1)}
+    shapes |= {"control": (1, 1), "beta": (G, M), "adstock": (1, M), "saturation": (1, M), "rho": (), "sigma": (G,)}
+    shapes |= {"gap": (G,), "share": (), **absent(G, M)}
     draws = {name: rng.normal(size=(DRAWS, *shape)) for name, shape in shapes.items()}
+    draws["factor"] = np.ones((DRAWS, 1, 1))
     draws["nu"] = np.full(DRAWS, math.inf)
     statistics = {
         "diverging": np.zeros(DRAWS, dtype=bool),
@@ -33,7 +35,7 @@ def chain(seed: int, **changes: np.ndarray) -> Chain:
     }
     for name, value in changes.items():
         (statistics if name in statistics else draws)[name] = value
-    return Chain(Parameters(**draws), **statistics, khat=0.5)
+    return Chain(unnamed(draws), **statistics, khat=0.5)
 
 
 def healthy(**changes: np.ndarray) -> list[Chain]:
@@ -60,7 +62,7 @@ def failing(**changes: np.ndarray) -> dict[str, Gate]:
 
 
 def test_a_chain_that_went_elsewhere_fails_rhat_and_is_named() -> None:
-    control = chain(3).parameters.control + 5.0
+    control = chain(3).parameters.controls.control + 5.0
     failed = failing(control=control)
     assert failed["rhat"].where == "control[0]"
     assert failed["rhat"].value > 1.5
@@ -68,10 +70,10 @@ def test_a_chain_that_went_elsewhere_fails_rhat_and_is_named() -> None:
 
 def test_a_chain_that_hardly_moves_fails_the_effective_sample_sizes() -> None:
     rng = np.random.Generator(np.random.PCG64(9))
-    slow = [chain(c, lam=np.cumsum(rng.normal(size=(DRAWS, M)), axis=0) / 20.0) for c in range(4)]
+    slow = [chain(c, saturation=np.cumsum(rng.normal(size=(DRAWS, 1, M)), axis=0) / 20.0) for c in range(4)]
     failed = {g.name: g for g in diagnose(slow, INFERENCE).gates if not g.passed}
     for name in ("ess_bulk", "ess_tail"):
-        assert failed[name].where.startswith("lam[")
+        assert failed[name].where.startswith("saturation[")
         assert failed[name].value < 100.0
 
 
@@ -96,7 +98,7 @@ def test_energy_that_wanders_fails_ebfmi() -> None:
 
 @pytest.mark.parametrize("name", ["level", "sigma"])
 def test_a_draw_that_is_not_a_number_fails_and_is_named(name: str) -> None:
-    broken = getattr(chain(3).parameters, name).copy()
+    broken = named(chain(3).parameters)[name].copy()
     broken[5, 1] = math.nan
     failed = failing(**{name: broken})
     assert failed["rhat"].where == f"{name}[1]"
@@ -106,7 +108,7 @@ def test_a_draw_that_is_not_a_number_fails_and_is_named(name: str) -> None:
 
 def test_the_worst_parameter_is_the_one_reported() -> None:
     season = chain(3).parameters.season.copy()
-    season[:, 1] += 9.0
+    season[:, 1, 0] += 9.0
     level = chain(3).parameters.level.copy()
     level[:, 0] += 1.0
     assert failing(season=season, level=level)["rhat"].where == "season[1]"
@@ -114,10 +116,11 @@ def test_the_worst_parameter_is_the_one_reported() -> None:
 
 def test_declared_constants_and_repeated_effects_are_not_parameters() -> None:
     pooled = [
-        c._replace(parameters=c.parameters._replace(beta=c.parameters.beta[:, :1].repeat(G, 1))) for c in healthy()
+        c._replace(parameters=changed(c.parameters, beta=c.parameters.media.beta[:, :1].repeat(G, 1)))
+        for c in healthy()
     ]
     names = [name for name, _ in scalars(pooled)]
-    assert not any(name.startswith("nu") for name in names)
+    assert not any(name.startswith(("nu", "factor")) for name in names)
     assert sum(name.startswith("beta") for name in names) == M
     assert len(names) == len(set(names))
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
 
-from engine import ingest
+from engine import counterfactual, ingest
+from engine.contribution import Window, contributions
 from engine.design import Design, build
 from engine.errors import FitError
 from engine.fit import KHAT_DIGITS, Chain, Sampler
-from engine.forecast import contributions
-from engine.model import DIMS, Parameters
+from engine.model import DIMS, Parameters, named
 from engine.prng import stream
 from engine.spec import Spec, parse_spec
 from engine.table import to_panel
@@ -27,13 +29,12 @@ DESIGN, _ = build(small.panel(SPEC), SPEC, 30)
 
 
 def sampled(spec: Spec, design: Design) -> Sampler:
-    inference = spec.inference
-    return Sampler(spec.model, inference, inference.warmup, inference.draws, design)
+    return Sampler(spec, spec.inference.warmup, spec.inference.draws, design)
 
 
 def raw(chain: Chain) -> bytes:
     statistics = (chain.diverging.tobytes(), chain.energy.tobytes(), chain.steps.tobytes(), repr(chain.khat).encode())
-    return b"".join((*(value.tobytes() for value in chain.parameters), *statistics))
+    return b"".join((*(value.tobytes() for value in named(chain.parameters).values()), *statistics))
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,9 @@ def test_a_program_made_for_one_design_serves_every_design_of_its_shape(sampler:
 
 def test_a_chain_holds_every_draw_in_double_precision(first: Chain) -> None:
     draws = SPEC.inference.draws
-    for name in Parameters._fields:
-        value = getattr(first.parameters, name)
+    arrays = named(first.parameters)
+    assert set(arrays) == set(DIMS)
+    for name, value in arrays.items():
         assert value.dtype == np.float64
         assert value.ndim == 1 + len(DIMS[name])
         assert value.shape[0] == draws
@@ -72,13 +74,13 @@ def test_a_chain_holds_every_draw_in_double_precision(first: Chain) -> None:
 
 
 def test_draws_lie_where_the_model_puts_them(first: Chain) -> None:
-    p = first.parameters
-    assert np.all(p.beta > 0.0)
-    assert np.all((p.alpha > 0.0) & (p.alpha < 1.0))
-    assert np.all(p.lam > 0.0)
-    assert np.all(np.abs(p.rho) < 1.0)
-    assert np.all(p.sigma > 0.0)
-    assert np.all(np.isinf(p.nu))
+    media, noise = first.parameters.media, first.parameters.noise
+    assert np.all(media.beta > 0.0)
+    assert np.all((media.adstock > 0.0) & (media.adstock < 1.0))
+    assert np.all(media.saturation > 0.0)
+    assert np.all(np.abs(noise.rho) < 1.0)
+    assert np.all(noise.sigma > 0.0)
+    assert np.all(np.isinf(noise.nu))
 
 
 def test_k_hat_is_published_without_digits_that_say_nothing(first: Chain) -> None:
@@ -103,10 +105,14 @@ def test_what_each_channel_added_is_recovered_on_simulated_data() -> None:
     spec = parse_spec(declared_spec(REPOSITORY, "geo"))
     panel = to_panel(ingest.read(Path(REPOSITORY, spec.data.path).read_bytes(), spec.data).table, spec.data)
     time = len(panel.periods)
-    design, scales = build(panel, spec, time)
-    chain = Sampler(spec.model, spec.inference, 200, 150, design).chain(design, stream(spec.seed, "recovery"))
-    draws = Parameters(*(jnp.asarray(value) for value in chain.parameters))
-    found = contributions(spec, draws, design, scales, 0, time).draws.mean(axis=0)
+    design, _ = build(panel, spec, time)
+    chain = Sampler(spec, 200, 150, design).chain(design, stream(spec.seed, "recovery"))
+
+    def added(p: Parameters) -> Array:
+        return contributions(spec, p, design, counterfactual.effects(spec, p, design), Window(0, time)).window
+
+    draws = jax.lax.map(jax.jit(added), jax.tree.map(jnp.asarray, chain.parameters))  # (draw, location, channel + 1)
+    found = np.asarray(draws)[..., :-1].sum(axis=1).mean(axis=0)
     error = {
         column.name: abs(float(added) - truth[column.column]) / truth[column.column]
         for column, added in zip(spec.data.media, found, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from engine.model import Parameters
 from engine.prng import stream
 from tests import reference_media as twin
 from tests import small
+from tests.drawn import at, parameters
 
 SPEC = small.spec()
 ORIGIN = 30
@@ -69,14 +71,13 @@ def test_the_relative_median_has_the_least_percentage_error_of_all_draws(seed: i
 
 def draws(count: int, rho: float, nu: float = math.inf, sigma: tuple[float, float] = (0.1, 0.3)) -> Parameters:
     """The same parameters `count` times: what varies between paths is their noise alone."""
-    one = Parameters(
-        level=jnp.asarray([0.1, -0.1]), slope=jnp.zeros(2), season=jnp.asarray([0.05, 0.02]), event=jnp.asarray([0.1]),
-        shift=jnp.zeros((0, 2)), metric=jnp.zeros((0, 2)),
-        control=jnp.asarray([-0.1]), beta=jnp.full((2, 2), 0.3), alpha=jnp.full(2, 0.4), lam=jnp.ones(2),
-        rho=jnp.asarray(rho), sigma=jnp.asarray(sigma), nu=jnp.asarray(nu),
-        walk=jnp.zeros((0, 2)), gap=jnp.zeros(2), share=jnp.zeros(()),
+    one = parameters(
+        level=jnp.asarray([0.1, -0.1]), trend=jnp.zeros((1, 2)), season=jnp.asarray([[0.05], [0.02]]),
+        event=jnp.asarray([[0.1]]), control=jnp.asarray([[-0.1]]), beta=jnp.full((2, 2), 0.3),
+        adstock=jnp.full((1, 2), 0.4), saturation=jnp.ones((1, 2)), rho=jnp.asarray(rho), sigma=jnp.asarray(sigma),
+        nu=jnp.asarray(nu), gap=jnp.zeros(2), share=jnp.zeros(()),
     )  # fmt: skip
-    return Parameters(*(jnp.broadcast_to(value, (count, *value.shape)) for value in one))
+    return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), one)
 
 
 COUNT = 4000
@@ -100,7 +101,7 @@ def test_paths_start_from_the_last_residual_and_forget_it() -> None:
     rho = 0.8
     p = draws(COUNT, rho)
     found = np.asarray(paths(SPEC, p, DESIGN, SCALES, ORIGIN, stream(1, "paths"), PLAIN))
-    expected = np.asarray(media_model.mean(Parameters(*(v[0] for v in p)), DESIGN))
+    expected = np.asarray(media_model.mean(SPEC, at(p, 0), DESIGN))
     last = np.asarray(DESIGN.y)[ORIGIN - 1] - expected[ORIGIN - 1]
     for g, scale in enumerate(SCALES.kpi):
         for h in range(H):
@@ -110,7 +111,7 @@ def test_paths_start_from_the_last_residual_and_forget_it() -> None:
 
 
 def test_student_noise_has_heavier_tails() -> None:
-    heavy = small.spec(model__likelihood="student_t")
+    heavy = small.spec(model__likelihood={"kind": "student_t", "shape": 2.0, "rate": 0.1})
     normal, student = (
         np.asarray(paths(s, draws(COUNT, 0.0, nu), DESIGN, SCALES, ORIGIN, stream(1, "paths"), PLAIN))[:, 0, 0]
         for s, nu in ((SPEC, math.inf), (heavy, 3.0))
@@ -143,12 +144,10 @@ def test_every_draw_has_noise_of_its_own() -> None:
 @pytest.mark.parametrize(("nu", "spread"), [(math.inf, 1.0), (5.0, 5.0 / 3.0), (2.05, 2.1 / 0.1)])
 def test_one_step_averages_means_and_adds_their_variance_to_the_noise(nu: float, spread: float) -> None:
     parts = [draws(1, rho, nu, (0.1 + rho, 0.3)) for rho in (0.1, 0.5, 0.7)]
-    stacked = Parameters(*(jnp.concatenate(values) for values in zip(*parts, strict=True)))
-    found = one_step(SPEC.model, stacked, DESIGN, DESIGN.y)
-    means = np.stack(
-        [media_model.one_step(SPEC.model, Parameters(*(v[0] for v in p)), DESIGN, DESIGN.y) for p in parts]
-    )
-    noise = np.mean([[spread * float(s) ** 2 for s in p.sigma[0]] for p in parts], axis=0)
+    stacked = jax.tree.map(lambda *values: jnp.concatenate(values), *parts)
+    found = one_step(SPEC, stacked, DESIGN, DESIGN.y)
+    means = np.stack([media_model.one_step(SPEC, at(p, 0), DESIGN, DESIGN.y) for p in parts])
+    noise = np.mean([[spread * float(s) ** 2 for s in p.noise.sigma[0]] for p in parts], axis=0)
     np.testing.assert_allclose(found.mean, means.mean(axis=0), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(found.sd, np.sqrt(means.var(axis=0) + noise), rtol=1e-9)
 
@@ -156,7 +155,7 @@ def test_one_step_averages_means_and_adds_their_variance_to_the_noise(nu: float,
 def test_one_step_reads_no_outcome_from_its_own_period_on() -> None:
     p = draws(3, 0.5)
     moved = DESIGN.y.at[12:].add(7.0)
-    one, other = one_step(SPEC.model, p, DESIGN, DESIGN.y), one_step(SPEC.model, p, DESIGN, moved)
+    one, other = one_step(SPEC, p, DESIGN, DESIGN.y), one_step(SPEC, p, DESIGN, moved)
     for a, b in zip(one, other, strict=True):
         assert np.asarray(a)[:13].tobytes() == np.asarray(b)[:13].tobytes()
     assert np.asarray(one.mean)[13].tobytes() != np.asarray(other.mean)[13].tobytes()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
+import math
 import os
 import random
 import re
@@ -12,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,13 +22,21 @@ from hypothesis import strategies as st
 from engine import ingest, table
 from engine.errors import EngineError, IngestError
 from engine.rejection import Reason
-from engine.spec import Column, DataSpec
+from engine.spec_data import Column, ControlColumn, DataSpec, MediaColumn
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def column(name: str, written: str) -> Column:
     return Column(name=name, column=written, unit="USD")
+
+
+def channel(name: str, written: str, frequency: str | None = None) -> MediaColumn:
+    return MediaColumn(name=name, column=written, unit="USD", frequency=frequency)
+
+
+def control(name: str, written: str) -> ControlColumn:
+    return ControlColumn(name=name, column=written, unit="USD")
 
 
 def wide_spec(**changes: object) -> DataSpec:
@@ -37,8 +48,8 @@ def wide_spec(**changes: object) -> DataSpec:
         frequency_days=7,
         locations=("US",),
         kpi=column("sales", "Sales"),
-        media=(column("tv", "TV"), column("search", "Search")),
-        controls=(column("price", "Price"),),
+        media=(channel("tv", "TV"), channel("search", "Search")),
+        controls=(control("price", "Price"),),
         ignored=("note_*",),
         origin="made up",
         licence="CC0",
@@ -293,13 +304,179 @@ def test_any_bytes_give_our_error(raw: bytes) -> None:
             ingest.read(raw, spec)
 
 
+# Columns that only some tables have: further outcomes, errors, frequencies, mediators whose cells may be empty.
+
+RICH: dict[str, object] = {
+    "further": (column("multipack", "Multipack"),),
+    "errors": (column("sales_error", "SalesError"), column("multipack_error", "MultipackError")),
+    "media": (channel("tv", "TV", "Contacts"), channel("search", "Search")),
+    "mediators": (column("awareness", "Awareness"),),
+}
+RICH_NAMES = (
+    "Sales", "TV", "Search", "Price", "Multipack", "SalesError", "MultipackError", "Contacts", "Awareness"
+)  # fmt: skip
+RICH_WIDE = b"""week,Sales,TV,Search,Price,Multipack,SalesError,MultipackError,Contacts,Awareness
+2020-01-06,10.5,1,0,-2,7,0.5,0.75,2.5,
+2020-01-13,11.25,2,3e2,0,-8,0,0.25,0,-40.5
+2020-01-20,-9,0,0.125,1,9,1,2,3,0
+"""
+
+
+def rich_lines() -> list[str]:
+    """Awareness was surveyed in LA, in two weeks of three; of its empty cells one has a row, that of the first week."""
+    weeks = ("2020-01-06", "2020-01-13", "2020-01-20")
+    lines = []
+    for i, (week, place, name) in enumerate(itertools.product(weeks, ("NYC", "LA"), RICH_NAMES)):
+        surveyed = place == "LA" and week != weeks[2]
+        if name != "Awareness" or surveyed:
+            lines.append(f"{week},{place},,,,,{name},{i}.5")
+        elif week == weeks[0]:
+            lines.append(f"{week},{place},,,,,{name},")
+    return lines
+
+
+def test_a_wide_file_with_every_kind_of_column_becomes_its_own_numbers() -> None:
+    data = wide_spec(**RICH)
+    found = ingest.read(RICH_WIDE, data).table
+    assert found.schema.equals(table.schema_of(data), check_metadata=True)
+    assert found.column("outcome.multipack").to_pylist() == [7.0, -8.0, 9.0]
+    assert found.column("error.sales_error").to_pylist() == [0.5, 0.0, 1.0]
+    assert found.column("error.multipack_error").to_pylist() == [0.75, 0.25, 2.0]
+    assert found.column("frequency.tv").to_pylist() == [2.5, 0.0, 3.0]
+    assert found.column("mediator.awareness").to_pylist() == [None, -40.5, 0.0]
+
+
+def test_a_master_flat_file_with_every_kind_of_column_fills_the_grid() -> None:
+    data = mff_spec(**RICH)
+    found = ingest.read(mff_file(rich_lines()), data)
+    whole = table.to_panel(found.table, data)
+    count = len(RICH_NAMES)
+
+    def written(week: int, place: int, name: str) -> float:
+        return (2 * week + place) * count + RICH_NAMES.index(name) + 0.5
+
+    for week, (g, place) in itertools.product(range(3), ((0, 1), (1, 0))):  # LA comes first in the panel
+        assert whole.kpi[week, 2 * g : 2 * g + 2].tolist() == [written(week, place, n) for n in ("Sales", "Multipack")]
+        errors = [written(week, place, n) for n in ("SalesError", "MultipackError")]
+        assert whole.error[week, 2 * g : 2 * g + 2].tolist() == errors
+        assert whole.frequency[week, g].tolist() == [written(week, place, "Contacts"), 1.0]
+    assert np.isnan(whole.mediators[:, :, 0]).tolist() == [[False, True], [False, True], [True, True]]
+    assert whole.mediators[1, 0, 0] == written(1, 1, "Awareness")
+    assert found.rejections.num_rows == 0
+
+
+def test_an_empty_cell_and_no_row_for_it_are_the_same_table() -> None:
+    data = mff_spec(**RICH)
+    shorter = [line for line in rich_lines() if not line.endswith(",")]
+    assert len(shorter) == len(rich_lines()) - 1
+    found, expected = (ingest.read(mff_file(lines), data).table for lines in (shorter, rich_lines()))
+    assert table.parquet_bytes(found) == table.parquet_bytes(expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason", "line", "where"),
+    [
+        pytest.param(b"11.25,", b",", Reason.BAD_NUMBER, 3, "Sales", id="empty KPI"),
+        pytest.param(b",-8,", b",,", Reason.BAD_NUMBER, 3, "Multipack", id="empty further outcome"),
+        pytest.param(b",0.75,2.5", b",,2.5", Reason.BAD_NUMBER, 2, "MultipackError", id="empty error"),
+        pytest.param(b",2.5,", b",,", Reason.BAD_NUMBER, 2, "Contacts", id="empty frequency"),
+        pytest.param(b",2,3e2", b",,3e2", Reason.BAD_NUMBER, 3, "TV", id="empty reach"),
+        pytest.param(b"1,9,1", b",9,1", Reason.BAD_NUMBER, 4, "Price", id="empty control"),
+        pytest.param(b",0.75,", b",-0.75,", Reason.NEGATIVE_NUMBER, 2, "MultipackError", id="negative error"),
+        pytest.param(b",2.5,", b",-2.5,", Reason.NEGATIVE_NUMBER, 2, "Contacts", id="negative frequency"),
+        pytest.param(b",2,3e2", b",-2,3e2", Reason.NEGATIVE_SPEND, 3, "TV", id="negative reach"),
+        pytest.param(b"-40.5", b"nan", Reason.NOT_FINITE, 3, "Awareness", id="nan for not observed"),
+        pytest.param(b"-40.5", b"NA", Reason.BAD_NUMBER, 3, "Awareness", id="NA for not observed"),
+        pytest.param(b"-40.5", b" ", Reason.BAD_NUMBER, 3, "Awareness", id="a space for not observed"),
+        pytest.param(b"-40.5", b"1e999", Reason.NOT_FINITE, 3, "Awareness", id="overflowing mediator"),
+        pytest.param(b",Awareness\n", b",Aware\n", Reason.MISSING_COLUMN, 1, "Awareness", id="mediator missing"),
+        pytest.param(b",Contacts,", b",Reached,", Reason.MISSING_COLUMN, 1, "Contacts", id="frequency missing"),
+    ],
+)
+def test_attack_on_a_further_column_is_named(old: bytes, new: bytes, reason: Reason, line: int, where: str) -> None:
+    assert RICH_WIDE.count(old) == 1
+    error = refusal(RICH_WIDE.replace(old, new), wide_spec(**RICH))
+    assert (reason, line, where) in [(fault.reason, fault.line, fault.column) for fault in error.faults]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason", "line", "where"),
+    [
+        pytest.param(
+            [*rich_lines(), "2020-01-06,NYC,,,,,Awareness,5"], Reason.DUPLICATED_CELL, 53, "VariableName",
+            id="a value after an empty cell",
+        ),
+        pytest.param(
+            [*rich_lines(), "2020-01-06,LA,,,,,Awareness,"], Reason.DUPLICATED_CELL, 53, "VariableName",
+            id="an empty cell after a value",
+        ),
+        pytest.param(
+            [*rich_lines(), "2020-01-08,LA,,,,,Awareness,"], Reason.IRREGULAR_FREQUENCY, 53, "Period",
+            id="an empty cell on an odd day",
+        ),
+        pytest.param(
+            [*rich_lines(), "2020-01-27,LA,,,,,Awareness,3"], Reason.MISSING_PERIOD, 0, "Period",
+            id="a survey in a week of nothing else",
+        ),
+        pytest.param(
+            [x for x in rich_lines() if ",NYC,,,,,Awareness" in x or ",LA," in x], Reason.MISSING_LOCATION, 0,
+            "Geography", id="a place of surveys alone",
+        ),
+        pytest.param(
+            [x for x in rich_lines() if ",Awareness," not in x], Reason.MISSING_CELL, 0, "Awareness",
+            id="a mediator with no row",
+        ),
+        pytest.param(
+            [re.sub("(Awareness,).*", r"\1", x) for x in rich_lines()], Reason.MISSING_CELL, 0, "Awareness",
+            id="a mediator of empty cells alone",
+        ),
+        pytest.param(
+            [x for x in rich_lines() if not x.startswith("2020-01-13,LA,,,,,Contacts")], Reason.MISSING_CELL, 0,
+            "Contacts", id="frequency missing once",
+        ),
+        pytest.param(
+            [re.sub("(2020-01-13,LA,,,,,SalesError,).*", r"\1-1", x) for x in rich_lines()], Reason.NEGATIVE_NUMBER,
+            33, "VariableValue", id="negative error",
+        ),
+        pytest.param(
+            [re.sub("(2020-01-13,LA,,,,,SalesError,).*", r"\1", x) for x in rich_lines()], Reason.BAD_NUMBER,
+            33, "VariableValue", id="empty error",
+        ),
+    ],
+)  # fmt: skip
+def test_attack_on_a_further_variable_is_named(lines: list[str], reason: Reason, line: int, where: str) -> None:
+    error = refusal(mff_file(lines), mff_spec(**RICH))
+    assert (reason, line, where) in [(fault.reason, fault.line, fault.column) for fault in error.faults]
+
+
+def test_a_wide_mediator_of_empty_cells_alone_is_refused() -> None:
+    raw = re.sub(rb",[^,\n]*\n", b",\n", RICH_WIDE).replace(b"Contacts,\n", b"Contacts,Awareness\n", 1)
+    (fault,) = refusal(raw, wide_spec(**RICH)).faults
+    assert (fault.line, fault.column, fault.reason) == (0, "Awareness", Reason.MISSING_CELL)
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(at=st.integers(0, len(RICH_WIDE) - 1), byte=st.integers(0, 255))
+def test_no_damaged_byte_makes_a_number_that_is_none(at: int, byte: int) -> None:
+    """Whatever is read, what must be there is a finite number; of a mediator a finite number, or nothing."""
+    raw = RICH_WIDE[:at] + bytes([byte]) + RICH_WIDE[at + 1 :]
+    try:
+        found = ingest.read(raw, wide_spec(**RICH)).table
+    except EngineError:
+        return
+    for name in found.schema.names[2:]:
+        values = found.column(name).to_pylist()
+        assert all(math.isfinite(value) for value in values if value is not None)
+        assert name.startswith("mediator.") or None not in values
+
+
 def retail_spec() -> DataSpec:
     return wide_spec(
         max_bytes=1_000_000,
         period="wk_strt_dt",
         kpi=column("sales", "sales"),
-        media=(column("tv", "mdsp_vidtr"), column("search", "mdsp_sem")),
-        controls=(column("gas", "me_gas_dpg"),),
+        media=(channel("tv", "mdsp_vidtr"), channel("search", "mdsp_sem")),
+        controls=(control("gas", "me_gas_dpg"),),
         ignored=("*",),
     )
 
@@ -321,7 +498,7 @@ def test_the_geo_file_fills_91_weeks_of_8_places() -> None:
         max_bytes=1_000_000,
         locations=places,
         ignored=("Social", "Display"),
-        controls=(column("price", "Price"),),
+        controls=(control("price", "Price"),),
     )
     found = ingest.read(raw, data)
     assert found.table.num_rows == 91 * 8
@@ -331,8 +508,8 @@ def test_the_geo_file_fills_91_weeks_of_8_places() -> None:
 PROBE = """
 import hashlib, pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from engine import ingest, spec, table
-data = spec.DataSpec.model_validate_json(sys.argv[2])
+from engine import ingest, spec_data, table
+data = spec_data.DataSpec.model_validate_json(sys.argv[2])
 found = ingest.read(pathlib.Path(sys.argv[1], "data", "retail_case_study_209w.csv").read_bytes(), data)
 for part in found:
     for raw in (table.parquet_bytes(part), table.ipc_bytes(part)):

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from engine.fit import Chain
-from engine.model import Parameters
+from engine.model import DIMS, Parameters, named, unnamed
 from engine.posterior import STATISTICS, PosteriorError, read, write
+from tests.drawn import absent
 
 CHAINS, DRAWS = 2, 50
-SHAPES = {"level": (2,), "slope": (2,), "season": (2,), "event": (1,), "control": (0,), "beta": (2, 3), "alpha": (3,)}
-SHAPES |= {"lam": (3,), "rho": (), "sigma": (2,), "nu": (), "shift": (1, 2), "metric": (0, 2)}
-SHAPES |= {"walk": (3, 2), "gap": (2,), "share": ()}
+SHAPES: dict[str, tuple[int, ...]] = {"level": (2,), "trend": (3, 2), "season": (2, 1), "event": (1, 1)}
+SHAPES |= {"control": (0, 1), "beta": (2, 3), "adstock": (1, 3), "saturation": (1, 3), "rho": (), "sigma": (2,)}
+SHAPES |= {"nu": (), "gap": (2,), "share": (), "factor": (1, 1), **absent(2, 3), "shift": (1, 2)}
 COORDINATES: dict[str, Sequence[str]] = {
-    "location": ["East", "West"],
+    "series": ["East", "West"],
     "channel": ["tv", "search", "radio"],
     "control": [],
     "event": ["xmas"],
@@ -34,7 +35,7 @@ def chain(seed: int) -> Chain:
     draws["nu"] = np.full(DRAWS, math.inf)
     draws["rho"] = np.zeros(DRAWS)  # equal to the fill value: written all the same
     energy, steps = rng.normal(size=DRAWS), np.arange(DRAWS, dtype=np.int64)
-    return Chain(Parameters(**draws), np.zeros(DRAWS, dtype=bool), energy, steps, 0.5)
+    return Chain(unnamed(draws), np.zeros(DRAWS, dtype=bool), energy, steps, 0.5)
 
 
 CHAIN_LIST = [chain(c) for c in range(CHAINS)]
@@ -53,8 +54,20 @@ def files(path: Path) -> dict[str, bytes]:
 
 def same(found: Parameters) -> bool:
     """Whether `found` is what was written, to the last bit and shape."""
-    expected = [np.concatenate([getattr(c.parameters, name) for c in CHAIN_LIST]) for name in Parameters._fields]
-    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True))
+    written, again = [named(c.parameters) for c in CHAIN_LIST], named(found)
+    expected = {name: np.concatenate([arrays[name] for arrays in written]) for name in DIMS}
+    return set(again) == set(DIMS) and all(
+        again[name].shape == array.shape and again[name].tobytes() == array.tobytes()
+        for name, array in expected.items()
+    )
+
+
+def test_every_array_of_a_draw_has_a_name_of_its_own() -> None:
+    arrays = named(CHAIN_LIST[0].parameters)
+    assert set(arrays) == set(DIMS) == set(SHAPES)
+    assert all(array.ndim == 1 + len(DIMS[name]) for name, array in arrays.items())
+    again = named(unnamed(dict(reversed(arrays.items()))))
+    assert all(again[name] is array for name, array in arrays.items())
 
 
 def test_what_is_read_is_what_was_written(stored: Path) -> None:
@@ -88,7 +101,7 @@ def test_coordinates_name_what_the_dimensions_count(stored: Path) -> None:
     group = json.loads((stored / "zarr.json").read_bytes())
     assert group["attributes"]["coordinates"] == COORDINATES
     beta = json.loads((stored / "beta" / "zarr.json").read_bytes())
-    assert beta["dimension_names"] == ["chain", "draw", "location", "channel"]
+    assert beta["dimension_names"] == ["chain", "draw", "series", "channel"]
 
 
 CHUNKS = [f"{n}/c/{c}/" + "/".join(["0"] * (1 + len(SHAPES[n]))) for n in ("level", "beta", "rho") for c in range(2)]
@@ -118,14 +131,14 @@ def test_a_chunk_in_another_s_place_is_accepted_by_zarr_and_so_left_to_the_diges
     assert not same(read(stored))
 
 
-@pytest.mark.parametrize("name", Parameters._fields)
+@pytest.mark.parametrize("name", sorted(DIMS))
 def test_a_deleted_array_is_refused(stored: Path, name: str) -> None:
     shutil.rmtree(stored / name)
     with pytest.raises(PosteriorError):
         read(stored)
 
 
-@pytest.mark.parametrize("names", [["draw", "chain", "location"], ["chain", "draw", "channel"], None])
+@pytest.mark.parametrize("names", [["draw", "chain", "series"], ["chain", "draw", "channel"], None])
 def test_renamed_dimensions_are_refused(stored: Path, names: list[str] | None) -> None:
     path = stored / "level" / "zarr.json"
     described = json.loads(path.read_bytes())

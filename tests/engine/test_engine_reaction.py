@@ -131,8 +131,8 @@ _likelihood = jax.jit(media_model.log_likelihood, static_argnums=0)
 def test_a_shift_moves_the_mean_from_the_break_on_and_past_the_origin() -> None:
     design = built(SPEC, finding(20, "re_anchor"))
     p = drawn(3)._replace(shift=jnp.asarray([[0.5, -0.5], [2.0, 0.0]]))
-    plain = media_model.mean(p._replace(shift=jnp.zeros((2, G))), design)
-    moved = np.asarray(media_model.mean(p, design) - plain)
+    plain = media_model.mean(SPEC, p._replace(shift=jnp.zeros((2, G))), design)
+    moved = np.asarray(media_model.mean(SPEC, p, design) - plain)
     years = np.maximum(np.arange(len(moved)) - 20, 0) / SPEC.plan.year
     after = (np.arange(len(moved)) >= 20).astype(float)
     np.testing.assert_allclose(moved[:, 0], 0.5 * after + 2.0 * years, atol=1e-12)
@@ -147,8 +147,8 @@ def test_a_rescaled_metric_is_the_same_demand_in_other_units(outcome: str) -> No
     p = drawn(4)._replace(metric=jnp.asarray([[math.log(1.7), math.log(0.4)]]))
     factor = jnp.where(jnp.arange(design.y.shape[0])[:, None] >= 20, jnp.asarray([1.7, 0.4]), 1.0)
     new = design.y + jnp.log(factor) if outcome == "log" else (1.0 + design.y) * factor - 1.0
-    rescaled = np.asarray(_likelihood(spec.model, p, design._replace(y=new)))
-    old = np.asarray(_likelihood(spec.model, p._replace(metric=jnp.zeros((1, G))), design))
+    rescaled = np.asarray(_likelihood(spec, p, design._replace(y=new)))
+    old = np.asarray(_likelihood(spec, p._replace(metric=jnp.zeros((1, G))), design))
     jacobian = np.zeros(old.shape) if outcome == "log" else -np.log(np.asarray(factor))
     np.testing.assert_allclose(rescaled, old + jacobian, rtol=1e-9, atol=1e-9)
 
@@ -172,19 +172,19 @@ def _new(outcome: str, y: Array) -> Array:
 def test_a_masked_week_says_nothing_about_the_rest() -> None:
     """However wild its outcome, its own effect takes it up: the best fit of everything else stays."""
     design = built(SPEC, finding(20, "mask", 20))
-    program = unconstrained(SPEC.model, design)
+    program = unconstrained(SPEC, design)
     p = drawn(5)
     wild = design._replace(y=design.y.at[20].add(jnp.asarray([3.0, -2.0])))
     calm = p._replace(shift=jnp.asarray([[0.1, 0.2]]))
     taken = p._replace(shift=calm.shift + jnp.asarray([[3.0, -2.0]]))
-    np.testing.assert_allclose(_likelihood(SPEC.model, taken, wild), _likelihood(SPEC.model, calm, design), rtol=1e-9)
-    assert program.dimension == unconstrained(SPEC.model, built(SPEC)).dimension + G
+    np.testing.assert_allclose(_likelihood(SPEC, taken, wild), _likelihood(SPEC, calm, design), rtol=1e-9)
+    assert program.dimension == unconstrained(SPEC, built(SPEC)).dimension + G
 
 
 @pytest.mark.parametrize("consequence", ["re_anchor", "rescale", "mask", "model"])
 def test_the_gradient_is_finite_under_every_consequence(consequence: Consequence) -> None:
     design = built(SPEC, finding(20, consequence, 22 if consequence in ("mask", "model") else None))
-    program = unconstrained(SPEC.model, design)
+    program = unconstrained(SPEC, design)
     gradient = jax.jit(jax.grad(program.log_density))(jnp.zeros(program.dimension), design)
     assert bool(jnp.all(jnp.isfinite(gradient)))
 

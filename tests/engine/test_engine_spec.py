@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from engine.declared import Frozen
 from engine.errors import SpecError
 from engine.spec import Spec, parse_spec, period_dates
-from tests import small
+from tests import classes, small
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -31,7 +32,8 @@ def replaced(path: tuple[str | int, ...], value: object) -> bytes:
     return json.dumps(whole).encode()
 
 
-NUMBERS = [path for path, value in leaves(small.raw()) if isinstance(value, int | float)]
+NUMBERS = [path for path, value in leaves(small.raw()) if type(value) in (int, float)]
+SWITCHES = [path for path, value in leaves(small.raw()) if isinstance(value, bool)]
 TEXTS = [path for path, value in leaves(small.raw()) if isinstance(value, str)]
 OBJECTS = [(), *(path for path, value in leaves(small.raw()) if isinstance(value, dict))]
 
@@ -74,11 +76,72 @@ def _at(path: tuple[str | int, ...]) -> Any:
     return dict(leaves(small.raw()))[path]
 
 
+@pytest.mark.parametrize("path", SWITCHES, ids=str)
+@pytest.mark.parametrize("value", [1, 0, "true", "yes", None, [], 1.0])
+def test_what_is_neither_true_nor_false_is_refused(path: tuple[str | int, ...], value: object) -> None:
+    assert parse_spec(replaced(path, True)) != parse_spec(replaced(path, False))
+    with pytest.raises(SpecError, match=r"not valid"):
+        parse_spec(replaced(path, value))
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=str)
 @pytest.mark.parametrize("value", [1, None, "", "x" * 501, ["a"]])
 def test_what_is_not_the_text_asked_for_is_refused(path: tuple[str | int, ...], value: object) -> None:
     with pytest.raises(SpecError, match=r"not valid"):
         parse_spec(replaced(path, value))
+
+
+# Every class of model, and every kind of part.
+
+PARTS_THAT_MAY_BE_LEFT_OUT = {
+    "frequency", "group", "national", "role", "further", "errors", "mediators", "covariance", "cross_effects",
+    "lift_tests", "roi_priors", "interactions", "variation", "selection", "orthogonalise", "checks",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", classes.CLASSES)
+def test_every_class_survives_its_own_json_and_is_closed(name: str) -> None:
+    """In each of its objects an unknown field is refused, and a missing one unless it is a part that may be absent."""
+    spec = classes.spec(name)
+    assert parse_spec(spec.model_dump_json().encode()) == spec
+    whole = spec.model_dump(mode="json")
+    places = [whole, *(value for _, value in leaves(whole) if isinstance(value, dict))]
+    for place in places:
+        place["typo"] = 1
+        with pytest.raises(SpecError, match="typo: Extra inputs are not permitted"):
+            parse_spec(json.dumps(whole).encode())
+        del place["typo"]
+        for field in set(place) - PARTS_THAT_MAY_BE_LEFT_OUT:
+            value = place.pop(field)
+            with pytest.raises(SpecError, match=f"{field}: Field required|discriminator '{field}'"):
+                parse_spec(json.dumps(whole).encode())
+            place[field] = value
+
+
+def declared(of: type[Frozen] = Frozen) -> Iterator[type[Frozen]]:
+    """Every class that a specification is made of."""
+    for each in of.__subclasses__():
+        yield from declared(each)
+        if each.__module__.startswith("engine.spec"):
+            yield each
+
+
+def test_no_number_has_a_default() -> None:
+    """What may be left out leaves a part of the model out, or says what a column plainly is: no number is implied."""
+    found = {
+        (field, info.default)
+        for each in declared()
+        for field, info in each.model_fields.items()
+        if not info.is_required()
+    }
+    assert {default for _, default in found} <= {None, (), False, "confounder"}
+    assert {field for field, _ in found} >= PARTS_THAT_MAY_BE_LEFT_OUT
+
+
+def test_everything_declared_is_frozen_closed_and_strict() -> None:
+    for each in declared():
+        config = each.model_config
+        assert (config["frozen"], config["extra"], config["strict"]) == (True, "forbid", True), each
 
 
 def test_every_fault_is_named_with_what_was_found() -> None:
@@ -90,6 +153,15 @@ def test_every_fault_is_named_with_what_was_found() -> None:
     assert "model.outcome: Input should be 'linear' or 'log' (found 'logarithmic')" in str(refused.value)
     assert "holdout.periods:" in str(refused.value)
     assert "(found 0)" in str(refused.value)
+
+
+STUDENT = {"kind": "student_t", "shape": 2.0, "rate": 0.1}
+WHITE, LKJ = {"kind": "white"}, {"kind": "lkj", "eta": 2.0}
+MEDIATOR: dict[str, Any] = {
+    "name": "awareness", "kind": "full", "channels": ["tv"], "outcomes": ["sales"], "path_scale": 1.0,
+    "effect_scale": 0.2, "positive": True, "noise_scale": 0.5, "survey_scale": None,
+}  # fmt: skip
+CROSS = {"source": "sales", "target": "other", "kind": "halo", "scale": 0.3, "promotion": None, "lagged": False}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +178,15 @@ def test_every_fault_is_named_with_what_was_found() -> None:
         ({"calibrate__levels": [0.8, 0.5]}, "distinct and ascending"),
         ({"calibrate__levels": [0.5, 0.5]}, "distinct and ascending"),
         ({"calibrate__levels": [0.5, 1.0]}, "less than 1"),
+        ({"model__covariance": LKJ, "model__likelihood": STUDENT}, "expected normal with a covariance or mediators"),
+        ({"model__mediators": [MEDIATOR], "model__likelihood": STUDENT}, "expected normal with a covariance or media"),
+        ({"model__mediators": [{**MEDIATOR, "kind": "partial"}]}, "expected white with mediators .* found ar1"),
+        ({"model__mediators": [{**MEDIATOR, "survey_scale": 0.1}]}, "expected white with mediators .* found ar1"),
+        (
+            {"model__mediators": [{**MEDIATOR, "kind": "latent", "survey_scale": 0.1}], "model__residual": WHITE},
+            "awareness.survey_scale: expected none of a latent mediator",
+        ),
+        ({"model__cross_effects": [{**CROSS, "target": "sales"}]}, "expected two outcomes, found sales twice"),
     ],
 )
 def test_what_contradicts_itself_is_refused(changes: dict[str, object], says: str) -> None:

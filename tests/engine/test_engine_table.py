@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 import struct
 from datetime import date
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from engine import table
 from engine.errors import TableError, TableUnavailableError
-from engine.spec import Column, DataSpec
+from engine.spec_data import Column, ControlColumn, DataSpec, MediaColumn
 
 SCHEMA = pa.schema(
     [
@@ -263,10 +264,11 @@ def test_nested_columns_written_by_others_are_refused() -> None:
         table.parse_parquet(bytes(sink.getvalue()))
 
 
-def spec(media: int = 2, controls: int = 1) -> DataSpec:
-    def column(name: str) -> Column:
-        return Column(name=name, column=name.upper(), unit="USD")
+def named(name: str) -> dict[str, str]:
+    return {"name": name, "column": name.upper(), "unit": "USD"}
 
+
+def spec(media: int = 2, controls: int = 1) -> DataSpec:
     return DataSpec(
         path="x",
         layout="mff",
@@ -274,20 +276,38 @@ def spec(media: int = 2, controls: int = 1) -> DataSpec:
         period="Period",
         frequency_days=7,
         locations=("b", "a"),
-        kpi=column("sales"),
-        media=tuple(column(f"m{i}") for i in range(media)),
-        controls=tuple(column(f"c{i}") for i in range(controls)),
+        kpi=Column(**named("sales")),
+        media=tuple(MediaColumn(**named(f"m{i}")) for i in range(media)),
+        controls=tuple(ControlColumn(**named(f"c{i}")) for i in range(controls)),
         ignored=(),
         origin="made up",
         licence="CC0",
     )
 
 
+def rich() -> DataSpec:
+    """Every kind of column: two outcomes with errors, a channel by reach and frequency, two mediators."""
+    media = (MediaColumn(**named("m0")), MediaColumn(**named("m1"), frequency="M1_CONTACTS"))
+    more = {
+        "further": (Column(**named("multipack")),),
+        "errors": (Column(**named("e0")), Column(**named("e1"))),
+        "mediators": (Column(**named("awareness")), Column(**named("visits"))),
+    }
+    return DataSpec.model_validate({**dict(spec()), "media": media, **more})
+
+
 def panel_table(data: DataSpec) -> pa.Table:
     grid = [(date(2020, 1, day), place) for day in (6, 13, 20) for place in ("a", "b")]
-    measures = 1 + len(data.media) + len(data.controls)
+    measures = len(table.variables(data))
     rows = [(*at, *(100.0 * i + j for j in range(measures))) for i, at in enumerate(grid)]
     return made(rows, table.schema_of(data))
+
+
+def without(whole: pa.Table, name: str, rows: tuple[int, ...]) -> pa.Table:
+    """`whole` with empty cells in some rows of one column."""
+    at = whole.schema.get_field_index(name)
+    values = [None if i in rows else value for i, value in enumerate(whole.column(name).to_pylist())]
+    return whole.set_column(at, whole.schema.field(at), pa.array(values, pa.float64()))
 
 
 @pytest.mark.parametrize("controls", [0, 1, 2])
@@ -302,6 +322,50 @@ def test_a_panel_holds_the_tables_numbers_at_their_place(controls: int) -> None:
     assert panel.controls.shape == (3, 2, controls)
     assert panel.controls[2, 0].tolist() == [403.0 + i for i in range(controls)]
     assert {panel.kpi.dtype, panel.media.dtype, panel.controls.dtype} == {np.dtype(np.float64)}
+    assert panel.outcomes == ("sales",)
+    assert panel.series == ("a", "b")
+    assert (panel.error.shape, panel.frequency.shape, panel.mediators.shape) == ((3, 0), (3, 2, 0), (3, 2, 0))
+
+
+# sales, multipack, e0, e1, m0, m1, c0, contacts of m1, awareness, visits: row r (period, place) holds 100 r + 0, 1, ...
+
+
+def test_a_panel_holds_outcomes_errors_frequencies_and_mediators_at_their_place() -> None:
+    data = rich()
+    panel = table.to_panel(panel_table(data), data)
+    assert panel.outcomes == ("sales", "multipack")
+    assert panel.series == ("a/sales", "a/multipack", "b/sales", "b/multipack")
+    assert panel.kpi.tolist() == [[0.0, 1.0, 100.0, 101.0], [200.0, 201.0, 300.0, 301.0], [400.0, 401.0, 500.0, 501.0]]
+    assert panel.error.tolist() == (panel.kpi + 2.0).tolist()
+    assert panel.media[1].tolist() == [[204.0, 205.0], [304.0, 305.0]]
+    assert panel.frequency[1].tolist() == [[1.0, 207.0], [1.0, 307.0]]  # 1 of the channel that has none
+    assert panel.mediators[2].tolist() == [[408.0, 409.0], [508.0, 509.0]]
+
+
+def test_nothing_observed_of_a_mediator_is_nan_there_and_nowhere_else() -> None:
+    data = rich()
+    panel = table.to_panel(without(panel_table(data), "mediator.visits", (0, 3)), data)
+    assert np.argwhere(np.isnan(panel.mediators)).tolist() == [[0, 0, 1], [1, 1, 1]]
+    for name in ("kpi", "error", "media", "frequency", "controls"):
+        assert np.all(np.isfinite(getattr(panel, name))), name
+
+
+DENSE = table.schema_of(rich()).names[2:-2]
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_an_empty_cell_of_any_other_column_is_refused(name: str) -> None:
+    data = rich()
+    with pytest.raises(TableError, match=rf"column {re.escape(name)}: expected no nulls, found 1"):
+        table.to_panel(without(panel_table(data), name, (2,)), data)
+
+
+def test_empty_cells_come_back_from_parquet_empty() -> None:
+    data = rich()
+    gappy = without(panel_table(data), "mediator.awareness", (1, 2, 5))
+    found = table.parse_parquet(table.parquet_bytes(gappy), table.schema_of(data))
+    assert found.column("mediator.awareness").null_count == 3
+    assert table.to_panel(found, data).mediators.tobytes() == table.to_panel(gappy, data).mediators.tobytes()
 
 
 def test_a_panel_is_made_of_a_full_sorted_grid_only() -> None:
@@ -326,3 +390,14 @@ def test_the_schema_names_units_and_original_columns() -> None:
     assert schema.field("media.m0").metadata == {b"unit": b"USD", b"column": b"M0"}
     assert schema.field("period").metadata == {b"unit": b"day", b"column": b"Period"}
     assert not any(field.nullable for field in schema)
+
+
+def test_columns_stand_in_one_order_and_mediators_alone_may_be_empty() -> None:
+    schema = table.schema_of(rich())
+    assert schema.names == [
+        "period", "location", "kpi", "outcome.multipack", "error.e0", "error.e1", "media.m0", "media.m1", "control.c0",
+        "frequency.m1", "mediator.awareness", "mediator.visits",
+    ]  # fmt: skip
+    assert [field.name for field in schema if field.nullable] == ["mediator.awareness", "mediator.visits"]
+    assert schema.field("frequency.m1").metadata == {b"unit": b"exposures", b"column": b"M1_CONTACTS"}
+    assert schema.field("error.e1").metadata == {b"unit": b"USD", b"column": b"E1"}

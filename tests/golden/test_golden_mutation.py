@@ -29,7 +29,7 @@ class Mutation(NamedTuple):
 
 NATIONAL, DETECTION = "national", "detection"
 MUTATIONS = (
-    Mutation("transforms", "1.0 - jnp.exp(", "1.0000000000000002 - jnp.exp(", NATIONAL, "fit/posterior.zarr"),
+    Mutation("saturation", "1.0 - jnp.exp(", "1.0000000000000002 - jnp.exp(", NATIONAL, "fit/posterior.zarr"),
     Mutation(
         "conformal", "= lower - q,", "= lower - 1.0000000000000002 * q,", NATIONAL, "calibrate/coverage_holdout.parquet"
     ),

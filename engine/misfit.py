@@ -1,0 +1,240 @@
+"""What a fit left over: statistics of the residuals z of one draw (`engine.pivot`), with their laws if it is right.
+
+autocorrelation  Ljung & Box (1978), doi:10.1093/biomet/65.2.297: chi-squared of as many degrees as lags. Of z, whose
+                 parameters are a draw's and not estimates, no degree is taken off
+season left      Fisher (1929), doi:10.1098/rspa.1929.0151: the largest share g of the periodogram over q waves has
+                 P(g > x) <= q (1 - x)^(q - 1), equal but for the square of it
+break left       at every split a step and a change of slope, as regressors filtered by the draw's autocorrelation and
+                 free of level and line: chi-squared of 2 degrees, over all splits by Bonferroni's bound
+spend ahead      z on the logs of a channel's spend in the next periods, free of its present and past: chi-squared of as
+                 many degrees as leads. Effects do not come before their cause, so what follows is a sign that demand
+                 moved the spend: that the budget answered it, or that something not in the model moves both
+effect moved     z on a channel's transformed media in the second half less the first, free of level, line, a step at
+                 the half and the effect itself: standard normal
+
+Regressors are freed of what the draw's own scatter would add; the laws would hold without.
+A sum over (time, location) is one of all locations, which the model has as independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import gammaincc, ndtr
+
+from engine import noise
+from engine.gram import COLLINEAR
+from engine.noise import NoiseParameters
+from engine.spec_checks import AfterFit
+
+
+class Along(NamedTuple):
+    """What tests look along, from covariates and the number of known periods alone. T known periods."""
+
+    full: Array  # (T,) 1 where a period counts in full
+    base: Array  # (T, B) level and, where the model has a trend, a line
+    waves: Array  # (T, q, 2) cosine and sine
+    steps: Array  # (T, K) 1 from a split on
+    slopes: Array  # (T, K) periods since a split
+    half: Array  # (T,) 1 in the second half, -1 in the first
+    ahead: Array  # (A, T, L, leads) orthonormal leads of the channels that are tested; 0 columns where there are fewer
+
+
+class Left(NamedTuple):
+    """Statistics of one draw. A channels that are tested."""
+
+    correlation: Array  # (lags, S)
+    box: Array  # (S,) Ljung and Box's
+    power: Array  # (q, S) share of the periodogram
+    split: Array  # (K, S) chi-squared of 2 degrees
+    ahead: Array  # (A, O, leads) standard normal each
+    moved: Array  # (A, O) standard normal
+
+
+class Chances(NamedTuple):
+    """p-values."""
+
+    box: Array  # (S,)
+    power: Array  # (S,)
+    split: Array  # (S,)
+    ahead: Array  # (A, O)
+    moved: Array  # (A, O)
+
+
+def along(limits: AfterFit, full: np.ndarray, line: bool, spend: np.ndarray) -> Along:
+    """full: (T,); line: whether the model has a trend; spend: (T, L, A) of the channels tested, over its mean."""
+    time = len(full)
+    t = np.arange(time, dtype=np.float64)
+    splits = np.arange(limits.edge, time - limits.edge + 1)
+    columns = [np.ones(time), t / time - 0.5] if line else [np.ones(time)]
+    return Along(
+        full=jnp.asarray(full),
+        base=jnp.asarray(np.stack(columns, axis=1)),
+        waves=_waves(time, limits.cycles),
+        steps=jnp.asarray((t[:, None] >= splits).astype(np.float64)),
+        slopes=jnp.asarray(np.maximum(t[:, None] - splits, 0.0) / time),
+        half=jnp.asarray(np.where(t < time // 2, -1.0, 1.0)),
+        ahead=jnp.asarray(_leads(limits.leads, full, spend)),
+    )
+
+
+def _waves(time: int, cycles: float) -> Array:
+    """Fourier frequencies from the slowest declared to below Nyquist's."""
+    count = np.arange(max(1, math.ceil(cycles)), (time - 1) // 2 + 1, dtype=np.float64)
+    angle = 2.0 * jnp.pi * jnp.arange(time, dtype=jnp.float64)[:, None] * jnp.asarray(count) / time
+    return jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+def _leads(leads: int, full: np.ndarray, spend: np.ndarray) -> np.ndarray:
+    """(A, T, L, leads): of each channel log(1 + spend) 1..leads ahead, free of location means, present and past.
+
+    0 where a lead or a lag lies outside of the known periods, and in columns that nothing is left of.
+    """
+    time, places, channels = spend.shape
+    out = np.zeros((channels, time, places, leads))
+    rows = [t for t in range(leads, time - leads) if full[t] > 0.0]
+    for m in range(channels):
+        logs = [[math.log1p(value) for value in row] for row in spend[:, :, m].T.tolist()]
+        units: list[list[float]] = []
+        for shift in [*range(-leads, 1), *range(1, leads + 1)]:
+            unit = _free(_centred([[logs[g][t + shift] for t in rows] for g in range(places)]), units)
+            if shift > 0 and unit:
+                shaped = np.asarray(unit).reshape(places, len(rows)).T
+                out[m, rows, :, shift - 1] = shaped
+            units += [unit] if unit else []
+    return out
+
+
+def _centred(columns: Sequence[Sequence[float]]) -> list[float]:
+    """One after the other, each less its mean."""
+    out: list[float] = []
+    for column in columns:
+        mean = math.fsum(column) / len(column) if column else 0.0
+        out += [value - mean for value in column]
+    return out
+
+
+def _free(column: list[float], units: Sequence[Sequence[float]]) -> list[float]:
+    """`column` without its parts along `units`, of length 1; empty where nothing is left."""
+    before = math.fsum(value * value for value in column)
+    for _ in range(2):  # the second pass takes out what rounding left in the first
+        for unit in units:
+            part = math.fsum(a * b for a, b in zip(column, unit, strict=True))
+            column = [a - part * b for a, b in zip(column, unit, strict=True)]
+    after = math.fsum(value * value for value in column)
+    if after <= COLLINEAR * before or after == 0.0:
+        return []
+    return [value / math.sqrt(after) for value in column]
+
+
+def left(limits: AfterFit, tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -> Left:
+    """Of one draw. z: (T, S); response: (T, L, A) transformed media of the channels that are tested."""
+    correlation, box = _box(limits.lags, tests.full, z)
+    waves = jnp.sum(jnp.sum(tests.waves[..., None] * z[:, None, None, :], axis=0) ** 2, axis=1)  # (q, S)
+    places = response.shape[1]
+    each = z.reshape(z.shape[0], places, -1)  # (T, L, O)
+    ahead = jnp.stack([_along(each, tests.ahead[..., k]) for k in range(tests.ahead.shape[3])], axis=-1)
+    return Left(
+        correlation,
+        box,
+        waves / jnp.sum(waves, axis=0),
+        _split(tests, z, noise_of),
+        ahead,
+        _moved(tests, each, noise_of, response),
+    )
+
+
+def _along(z: Array, direction: Array) -> Array:
+    """(A, O) of z (T, L, O) along (A, T, L)."""
+    over_time = jnp.sum(direction[..., None] * z, axis=1)  # (A, L, O)
+    return jnp.sum(over_time, axis=1)
+
+
+def _box(lags: int, full: Array, z: Array) -> tuple[Array, Array]:
+    square, count = jnp.sum(z * z, axis=0), jnp.sum(full)
+    correlation = jnp.stack([jnp.sum(z[lag:] * z[:-lag], axis=0) / square for lag in range(1, lags + 1)])
+    pairs = jnp.stack([jnp.sum(full[lag:] * full[:-lag]) for lag in range(1, lags + 1)])
+    return correlation, jnp.sum(count * (count + 2.0) / pairs[:, None] * correlation**2, axis=0)
+
+
+def _split(tests: Along, z: Array, noise_of: NoiseParameters) -> Array:
+    base = _filtered(tests, tests.base, noise_of)
+    units = _units([base[:, b, None] for b in range(base.shape[1])])
+    step = _unit(_without(_filtered(tests, tests.steps, noise_of), units))
+    slope = _unit(_without(_filtered(tests, tests.slopes, noise_of), [*units, step]))
+    return sum((jnp.sum(u[:, :, None] * z[:, None, :], axis=0) ** 2 for u in (step, slope)), jnp.zeros(()))
+
+
+def _moved(tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -> Array:
+    """Each series' regressor in units of its own noise."""
+    columns = jnp.concatenate([tests.base, tests.half[:, None]], axis=1)
+    base = _filtered(tests, columns, noise_of)
+    usual = _filtered(tests, response, noise_of)  # (T, L, A)
+    units = _units([*(base[:, b, None, None] for b in range(base.shape[1])), usual])
+    turned = _without(_filtered(tests, response * tests.half[:, None, None], noise_of), units)
+    sigma = noise_of.sigma.reshape(z.shape[1:])  # (L, O)
+    size = jnp.sum(jnp.sum(turned**2, axis=0)[:, None, :] / sigma[:, :, None] ** 2, axis=0)  # (O, A)
+    found = jnp.sum(turned[:, :, None, :] * z[:, :, :, None], axis=0)  # (L, O, A)
+    added = jnp.sum(found / sigma[:, :, None], axis=0)
+    return jnp.where(size > 0.0, added / jnp.sqrt(jnp.where(size > 0.0, size, 1.0)), 0.0).T
+
+
+def _filtered(tests: Along, x: Array, noise_of: NoiseParameters) -> Array:
+    """What a regressor of the outcome becomes as one of z."""
+    full = tests.full.reshape(-1, *[1] * (x.ndim - 1))
+    return noise.standardised(noise_of, x) * full
+
+
+def _without(x: Array, units: Sequence[Array]) -> Array:
+    for unit in units:
+        x = x - unit * jnp.sum(unit * x, axis=0)
+    return x
+
+
+def _unit(x: Array) -> Array:
+    square = jnp.sum(x * x, axis=0)
+    return x / jnp.sqrt(jnp.where(square > 0.0, square, 1.0))
+
+
+def _units(columns: Sequence[Array]) -> list[Array]:
+    """Gram and Schmidt's, in the order given."""
+    units: list[Array] = []
+    for column in columns:
+        units.append(_unit(_without(column, units)))
+    return units
+
+
+def chances(found: Left, ranks: Array) -> Chances:
+    """p-values of each draw: (draw, ...) as `found` is. ranks: (A,) columns of each channel's leads, at least one."""
+    lags, waves, splits = found.correlation.shape[1], found.power.shape[1], found.split.shape[1]
+    largest = jnp.max(found.power, axis=1, initial=0.0)
+    return Chances(
+        box=gammaincc(lags / 2.0, found.box / 2.0),
+        power=jnp.minimum(1.0, waves * jnp.exp((waves - 1) * jnp.log1p(-largest))),
+        split=jnp.minimum(1.0, splits * jnp.exp(-jnp.max(found.split, axis=1, initial=0.0) / 2.0)),
+        ahead=gammaincc(ranks[:, None] / 2.0, jnp.sum(found.ahead**2, axis=-1) / 2.0),
+        moved=2.0 * ndtr(-jnp.abs(found.moved)),
+    )
+
+
+def agreed(p: Array) -> Array:
+    """One p-value from those of many draws (draw, ...): twice their (upper) median, however they depend on one another.
+
+    Source: Rueger (1978), Metrika 25, 171-178; Vovk & Wang (2020), section 2, doi:10.1093/biomet/asaa027.
+    """
+    ordered = jnp.sort(p, axis=0)
+    return jnp.minimum(1.0, 2.0 * ordered[p.shape[0] // 2])
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values that each bound the chance of one false alarm among all of `p` (Holm 1979)."""
+    out, reached = [0.0] * len(p), 0.0
+    for place, which in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        reached = max(reached, min(1.0, (len(p) - place) * p[which]))
+        out[which] = reached
+    return out
