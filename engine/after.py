@@ -33,6 +33,7 @@ from engine.model import Parameters
 from engine.pivot import pivots
 from engine.spec import Spec
 from engine.spec_checks import AfterFit
+from engine.spec_outcomes import Autoregressive
 from engine.spec_trend import NoTrend
 
 
@@ -57,7 +58,7 @@ def after_fit(spec: Spec, draws: Parameters, design: Design) -> tuple[Finding, .
     some = thinned(draws, limits.draws)
     known = _periods(design)
     moving = [m for m in range(len(spec.data.media)) if any(deviations(_spend(design, known)[:, :, m]))]
-    return (*_warnings(spec, limits, some, design, moving), *notes(spec, limits, some, design, known))
+    return (*_warnings(spec, limits, some, design, moving), *notes(spec, limits, draws, some, design, known))
 
 
 def thinned(draws: Parameters, count: int) -> Parameters:
@@ -82,10 +83,11 @@ def _misfits(spec: Spec, tested: tuple[int, ...], tests: Along, draws: Parameter
     assert spec.checks is not None
     assert spec.checks.after_fit is not None
     limits, time = spec.checks.after_fit, tests.full.shape[0]
+    memory = isinstance(spec.model.residual, Autoregressive)
 
     def one(p: Parameters) -> Left:
         response = counterfactual.effects(spec, p, design).response[:time][:, :, np.asarray(tested, dtype=int)]
-        return misfit.left(limits, tests, pivots(spec, p, design)[:time], p.noise, response)
+        return misfit.left(limits, memory, tests, pivots(spec, p, design)[:time], p.noise, response)
 
     return jax.lax.map(one, draws)
 

@@ -5,7 +5,7 @@
 
 A strength near 1: the other parts hide nothing of it; 0: there is none to see.
 Sources: Cleveland, Cleveland, McRae & Terpenning (1990), Journal of Official Statistics 6(1), 3-73 (STL, robust);
-Wang, Smith & Hyndman (2006), section 3.1, doi:10.1007/s10618-005-0039-x (strengths, as Hyndman & Athanasopoulos 2021,
+Wang, Smith & Hyndman (2006), doi:10.1007/s10618-005-0039-x (strengths, as Hyndman & Athanasopoulos 2021,
 section 4.3, write them).
 
 statsmodels computes; what is published is rounded to 6 significant digits, so the three parts add up to that.

@@ -101,7 +101,7 @@ def _assemble(panel: Panel, spec: Spec, origin: int, planned: bool, asked: React
         shift_scale=jnp.asarray([term.scale for term in asked.terms]),
         metric=jnp.asarray(columns(asked.metric, span, year)),
         metric_scale=jnp.asarray([term.scale for term in asked.metric]),
-        mediators=_mediators(panel, origin, span),
+        mediators=_mediators(panel, spec, origin, span),
         promotion=jnp.asarray(_promotion(spec, controls)),
         tests=experiments.build(panel, spec, origin, scales.media, span),
     )
@@ -144,20 +144,36 @@ def _error(panel: Panel, spec: Spec, scales: Scales, until: int, span: int) -> n
     return _extended(out, until, span, "recent_mean", spec)
 
 
-def _mediators(panel: Panel, origin: int, span: int) -> MediatorData:
-    """Standardised by what was seen before the origin, over all locations; nothing is seen past it."""
-    seen, mask = np.zeros((span, *panel.mediators.shape[1:])), np.zeros((span, *panel.mediators.shape[1:]))
-    for n in range(panel.mediators.shape[2]):
-        before = panel.mediators[:origin, :, n]
-        values = [value for value in before.ravel().tolist() if not math.isnan(value)]
-        if not values:
+def _mediators(panel: Panel, spec: Spec, origin: int, span: int) -> MediatorData:
+    """Standardised by what was seen before the origin, over all locations; nothing is seen past it.
+
+    In the model's order; a latent one is never seen. Raises TableError where one that is declared full has a gap.
+    """
+    columns = [column.name for column in spec.data.mediators]
+    shape = (span, len(panel.locations), len(spec.model.mediators))
+    seen, mask = np.zeros(shape), np.zeros(shape)
+    for n, mediator in enumerate(spec.model.mediators):
+        if mediator.kind == "latent":
             continue
-        middle = math.fsum(values) / len(values)
-        spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / len(values)) or 1.0
-        for t, place in np.ndindex(*before.shape):
-            if not math.isnan(before[t, place]):
-                seen[t, place, n], mask[t, place, n] = (float(before[t, place]) - middle) / spread, 1.0
+        before = panel.mediators[:origin, :, columns.index(mediator.name)]
+        values = [value for value in before.ravel().tolist() if not math.isnan(value)]
+        if mediator.kind == "full" and len(values) < before.size:
+            raise TableError(
+                f"mediator {mediator.name}: expected a value in every known period and location of a full one, "
+                f"found {before.size - len(values)} empty"
+            )
+        if values:
+            _standardise_seen(before, values, seen[:, :, n], mask[:, :, n])
     return MediatorData(jnp.asarray(seen), jnp.asarray(mask))
+
+
+def _standardise_seen(before: np.ndarray, values: Sequence[float], seen: np.ndarray, mask: np.ndarray) -> None:
+    """Writes the standardised cells of `before` (origin, L) into `seen` (T, L), and 1 into `mask` at each."""
+    middle = math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / len(values)) or 1.0
+    for t, place in np.ndindex(*before.shape):
+        if not math.isnan(before[t, place]):
+            seen[t, place], mask[t, place] = (float(before[t, place]) - middle) / spread, 1.0
 
 
 def _orthogonal(spec: Spec, controls: np.ndarray, origin: int) -> np.ndarray:
@@ -227,10 +243,11 @@ def _standardised(x: np.ndarray, origin: int) -> np.ndarray:
     out = np.zeros_like(x)
     for index in np.ndindex(*x.shape[1:]):
         before = x[(slice(0, origin), *index)].tolist()
+        if max(before) == min(before):
+            continue  # its mean may be off by a rounding error, which would be all there is
         mean = math.fsum(before) / len(before)
         sd = math.sqrt(math.fsum((v - mean) ** 2 for v in before) / len(before))
-        if sd > 0.0:
-            out[(slice(None), *index)] = (x[(slice(None), *index)] - mean) / sd
+        out[(slice(None), *index)] = (x[(slice(None), *index)] - mean) / sd
     return out
 
 

@@ -2,7 +2,7 @@
 
 Sources: Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), doi:10.1214/20-BA1221 (rank-normalised R-hat, ESS);
 Betancourt (2016), arXiv:1604.00695 (E-BFMI). The formulas are arviz-stats'; what they return is rounded to
-`DIGITS` significant digits before it is published.
+six significant digits before it is published.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from arviz_stats.base import array_stats
 from engine.fit import Chain
 from engine.gates import Diagnostics, Gate
 from engine.model import named
+from engine.rounding import rounded
 from engine.spec import Inference
-
-DIGITS = 6
 
 
 class Worst(NamedTuple):
@@ -105,8 +104,3 @@ def scalars(chains: Sequence[Chain]) -> Iterator[tuple[str, np.ndarray]]:
                 continue
             seen.add(raw)
             yield f"{name}[{i}]", draws
-
-
-def rounded(value: float) -> float:
-    """`value` to DIGITS significant digits; not finite stays as it is."""
-    return float(f"{value:.{DIGITS}g}")

@@ -119,7 +119,7 @@ def _period(panel: Panel, test: LiftTest, field: str) -> int:
     if day not in panel.periods:
         raise SpecError(
             f"model.lift_tests.{test.name}.{field}: expected the first day of a period of the table "
-            f"({panel.periods[0]}, {panel.periods[1]}, ..., {panel.periods[-1]}), found {day}"
+            f"({panel.periods[0]} to {panel.periods[-1]}), found {day}"
         )
     return panel.periods.index(day)
 
@@ -218,6 +218,7 @@ def log_likelihood(
 
 def _counted(outcome: Literal["linear", "log"], window: Array, added: Array, mean: Array, kpi_scale: Array) -> Array:
     """Outcome less outcome without, summed over the window, in the outcome's unit: (E,)."""
+    added = jnp.where(window > 0.0, added, 0.0)  # what lies outside may overflow, and 0 times infinity is no number
     if outcome == "log":
-        added = jnp.exp(mean)[:, :, None] * -jnp.expm1(-added)
+        added = jnp.exp(jnp.where(window > 0.0, mean[:, :, None], 0.0)) * -jnp.expm1(-added)
     return jnp.sum(jnp.sum(window * kpi_scale[:, None] * added, axis=1), axis=0)

@@ -31,12 +31,12 @@ Before = Literal[
 # after it: engine.after
 After = Literal[
     "autocorrelation", "season_left", "break_left", "spend_ahead", "effect_moved",
-    "prior_speaks", "curve_is_prior", "tangled", "saturation_beyond", "effect_beyond_prior",
+    "prior_speaks", "curve_is_prior", "tangled", "saturation_unbounded", "effect_beyond_prior",
 ]  # fmt: skip
 What = Before | After
 
 NOTES: frozenset[What] = frozenset(
-    {"no_confounder", "prior_speaks", "curve_is_prior", "tangled", "saturation_beyond", "effect_beyond_prior"}
+    {"no_confounder", "prior_speaks", "curve_is_prior", "tangled", "saturation_unbounded", "effect_beyond_prior"}
 )
 
 SCHEMA = pa.schema(

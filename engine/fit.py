@@ -134,13 +134,14 @@ def _nuts(
         model_args=(design,),
         rng_key=key,
     )
-    adapted, _ = jax.lax.scan(lambda state, _: (step(state, (design,)), None), state, length=warmup)
 
     def draw(state: Any, _: None) -> tuple[Any, tuple[Array, ...]]:
         state = step(state, (design,))
         return state, (state.z, state.diverging, state.energy, state.num_steps)
 
-    _, (z, diverging, energy, steps) = jax.lax.scan(draw, adapted, length=count)
+    # one loop and not two: the step, most of what there is to compile, is then compiled once
+    _, found = jax.lax.scan(draw, state, length=warmup + count)
+    z, diverging, energy, steps = (values[warmup:] for values in found)
     parameters = jax.lax.map(lambda q: density.parameters(q, design), z)
     return Draws(parameters, diverging, energy, steps)
 

@@ -3,8 +3,9 @@
 - prior_speaks, curve_is_prior: 1 - (w / w0)^2 is small, w and w0 the widths of the middle 80 % of a channel's mean
   effect (of the log of its half-saturation) in posterior and prior (`contraction`).
 - tangled: the effects of two channels are negatively correlated in the posterior: the data know their sum.
-- saturation_beyond: half of the effect is reached above the largest spend seen, and what the curve says there is the
-  prior's.
+- saturation_unbounded: the data do not speak against a curve that is still rising: the odds of a half-saturation in the
+  upper tenth of its prior, in the posterior over those in the prior, are not small. How the curve goes on above the
+  spends seen is then the prior's.
 - effect_beyond_prior: the effect's median lies in the upper tail of its prior: the data ask for more than was thought
   plausible, and so does a confounder that was left out.
 Source of contraction: Betancourt (2018), section 4 of "Calibrating Model-Based Inferences and Decisions",
@@ -65,10 +66,15 @@ def _known(spec: Spec, p: Parameters, design: Design) -> Known:
     return Known(jnp.sum(each, axis=0) / jnp.sum(design.known) * places.outcomes, half(spec, p))
 
 
-def notes(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, known: int) -> Iterator[Finding]:
-    """Of the posterior's `draws` beside as many of the prior as `limits` says; the first `known` periods are known."""
+def notes(
+    spec: Spec, limits: AfterFit, draws: Parameters, some: Parameters, design: Design, known: int
+) -> Iterator[Finding]:
+    """Of the posterior's `draws`, or `some` of them where each costs, beside as many of the prior as `limits` says.
+
+    The first `known` periods are known.
+    """
     keys = jax.random.split(stream(spec.seed, "findings", "prior"), limits.draws)
-    posterior, prior = _posterior(spec, draws, design), _prior(spec, keys, design)
+    posterior, prior = _posterior(spec, some, design), _prior(spec, keys, design)
     names = [column.name for column in spec.data.media]
     after, before = np.asarray(posterior.effect), np.asarray(prior.effect)
     for o, outcome in enumerate(spec.data.outcomes):
@@ -76,11 +82,13 @@ def notes(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, known
         for m, subject in enumerate(subjects):
             yield from _of_effect(limits, subject, after[:, o, m], before[:, o, m])
         yield from _tangled(limits, subjects, after[:, o])
+    halves = np.asarray(jax.vmap(partial(half, spec))(jax.tree.map(jnp.asarray, draws)))
     for m, name in enumerate(names):
         rated = spec.data.media[m].frequency is not None
-        seen = np.asarray(design.media.frequency[..., m] if rated else design.media.spend[:, :, m, 0])
-        most = float(seen[:known].max())
-        yield from _of_curve(limits, name, np.asarray(posterior.half)[:, m], np.asarray(prior.half)[:, m], most)
+        seen = np.asarray(design.media.frequency[..., m] if rated else design.media.spend[:, :, m, 0])[:known]
+        if seen.any() and np.isfinite(halves[:, m]).all():
+            yield from _of_curve(limits, name, halves[:, m], np.asarray(prior.half)[:, m])
+            yield from _unbounded(limits, name, halves[:, m], np.asarray(prior.half)[:, m])
 
 
 def _of_effect(limits: AfterFit, subject: str, after: np.ndarray, before: np.ndarray) -> Iterator[Finding]:
@@ -118,17 +126,20 @@ def _tangled(limits: AfterFit, subjects: Sequence[str], effects: np.ndarray) -> 
                 yield Finding(f"{first} and {second}", "tangled", allowed, f"{found:.2g}")
 
 
-def _of_curve(limits: AfterFit, name: str, after: np.ndarray, before: np.ndarray, most: float) -> Iterator[Finding]:
-    if most <= 0.0 or not (np.isfinite(after).all() and np.isfinite(before).all()):
-        return  # nothing was spent, or the curve has no limit
+def _of_curve(limits: AfterFit, name: str, after: np.ndarray, before: np.ndarray) -> Iterator[Finding]:
     learned = contraction(_logs(after), _logs(before))
     if learned < limits.contraction:
         allowed = f"a half-saturation narrower than its prior: contraction at least {limits.contraction:.3g}"
         yield Finding(name, "curve_is_prior", allowed, f"{learned:.2g}")
-    above = float(np.sum(after > most)) / len(after)
-    if above > limits.beyond:
-        allowed = f"half of the effect below the largest spend, {most:.3g} times the mean"
-        yield Finding(name, "saturation_beyond", allowed, f"above it with probability {above:.2g}")
+
+
+def _unbounded(limits: AfterFit, name: str, after: np.ndarray, before: np.ndarray) -> Iterator[Finding]:
+    """Odds of either sample by half a draw more on either side: the posterior's may all lie on one."""
+    high = _quantile(before, MIDDLE[1])
+    odds = [(float(np.sum(x > high)) + 0.5) / (float(np.sum(x <= high)) + 0.5) for x in (after, before)]
+    if odds[0] / odds[1] > limits.rising:
+        allowed = f"data against a half-saturation above {high:.3g} times the mean: odds at most {limits.rising:.3g}"
+        yield Finding(name, "saturation_unbounded", allowed, f"{odds[0] / odds[1]:.2g} times those of the prior")
 
 
 def _logs(x: np.ndarray) -> np.ndarray:

@@ -4,14 +4,18 @@ autocorrelation  Ljung & Box (1978), doi:10.1093/biomet/65.2.297: chi-squared of
                  parameters are a draw's and not estimates, no degree is taken off
 season left      Fisher (1929), doi:10.1098/rspa.1929.0151: the largest share g of the periodogram over q waves has
                  P(g > x) <= q (1 - x)^(q - 1), equal but for the square of it
-break left       at every split a step and a change of slope, as regressors filtered by the draw's autocorrelation and
-                 free of level and line: chi-squared of 2 degrees, over all splits by Bonferroni's bound
-spend ahead      z on the logs of a channel's spend in the next periods, free of its present and past: chi-squared of as
+break left       x on a step and a change of slope at every split, beside level, line and the period before: F of 2
+                 degrees, P(F > f) = (what is left with them / without them)^(degrees / 2), over all splits by
+                 Bonferroni's bound. The autocorrelation is estimated anew beside them, for a break that the fit took
+                 for memory would hide itself (Vogelsang 1999, Journal of Econometrics 88, 283-299). Exact without
+                 memory; with it, for long data
+spend ahead      x on the logs of a channel's spend in the next periods, free of its present and past: chi-squared of as
                  many degrees as leads. Effects do not come before their cause, so what follows is a sign that demand
                  moved the spend: that the budget answered it, or that something not in the model moves both
 effect moved     z on a channel's transformed media in the second half less the first, free of level, line, a step at
                  the half and the effect itself: standard normal
 
+x is the residual with its memory, in units of the noise: x[t] = rho x[t-1] + z[t], rho the draw's.
 Regressors are freed of what the draw's own scatter would add; the laws would hold without.
 A sum over (time, location) is one of all locations, which the model has as independent.
 """
@@ -22,6 +26,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -51,7 +56,7 @@ class Left(NamedTuple):
     correlation: Array  # (lags, S)
     box: Array  # (S,) Ljung and Box's
     power: Array  # (q, S) share of the periodogram
-    split: Array  # (K, S) chi-squared of 2 degrees
+    split: Array  # (K, S) -log of the p-value of each split
     ahead: Array  # (A, O, leads) standard normal each
     moved: Array  # (A, O) standard normal
 
@@ -132,27 +137,39 @@ def _free(column: list[float], units: Sequence[Sequence[float]]) -> list[float]:
     return [value / math.sqrt(after) for value in column]
 
 
-def left(limits: AfterFit, tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -> Left:
-    """Of one draw. z: (T, S); response: (T, L, A) transformed media of the channels that are tested."""
+def left(limits: AfterFit, memory: bool, tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -> Left:
+    """Of one draw. z: (T, S); response: (T, L, A) transformed media of the channels tested; memory: whether the model
+    has an autocorrelation.
+    """
     correlation, box = _box(limits.lags, tests.full, z)
     waves = jnp.sum(jnp.sum(tests.waves[..., None] * z[:, None, None, :], axis=0) ** 2, axis=1)  # (q, S)
     places = response.shape[1]
     each = z.reshape(z.shape[0], places, -1)  # (T, L, O)
-    ahead = jnp.stack([_along(each, tests.ahead[..., k]) for k in range(tests.ahead.shape[3])], axis=-1)
     return Left(
         correlation,
         box,
         waves / jnp.sum(waves, axis=0),
-        _split(tests, z, noise_of),
-        ahead,
+        _split(tests, z, noise_of, memory),
+        _ahead(tests, each, noise_of),
         _moved(tests, each, noise_of, response),
     )
 
 
-def _along(z: Array, direction: Array) -> Array:
-    """(A, O) of z (T, L, O) along (A, T, L)."""
-    over_time = jnp.sum(direction[..., None] * z, axis=1)  # (A, L, O)
-    return jnp.sum(over_time, axis=1)
+def _ahead(tests: Along, z: Array, noise_of: NoiseParameters) -> Array:
+    """(A, O, leads). What x is along a direction, z is along the direction carried back by rho."""
+
+    def back(after: Array, now: Array) -> tuple[Array, Array]:
+        carried = now + noise_of.rho * after
+        return carried, carried
+
+    given = jnp.moveaxis(tests.ahead, 1, 0)  # (T, A, L, leads)
+    _, carried = jax.lax.scan(back, jnp.zeros(given.shape[1:]), given, reverse=True)
+    carried = carried.at[0].divide(jnp.sqrt(1.0 - noise_of.rho * noise_of.rho))
+    carried = carried * tests.full.reshape(-1, 1, 1, 1)
+    flat = jnp.moveaxis(carried, 2, 1).reshape(-1, *given.shape[1:2], given.shape[3])  # (T L, A, leads)
+    units = _units([flat[..., k] for k in range(flat.shape[-1])])
+    seen = z.reshape(-1, z.shape[2])  # (T L, O)
+    return jnp.stack([jnp.sum(unit[:, :, None] * seen[:, None, :], axis=0) for unit in units], axis=-1)
 
 
 def _box(lags: int, full: Array, z: Array) -> tuple[Array, Array]:
@@ -162,12 +179,37 @@ def _box(lags: int, full: Array, z: Array) -> tuple[Array, Array]:
     return correlation, jnp.sum(count * (count + 2.0) / pairs[:, None] * correlation**2, axis=0)
 
 
-def _split(tests: Along, z: Array, noise_of: NoiseParameters) -> Array:
-    base = _filtered(tests, tests.base, noise_of)
-    units = _units([base[:, b, None] for b in range(base.shape[1])])
-    step = _unit(_without(_filtered(tests, tests.steps, noise_of), units))
-    slope = _unit(_without(_filtered(tests, tests.slopes, noise_of), [*units, step]))
-    return sum((jnp.sum(u[:, :, None] * z[:, None, :], axis=0) ** 2 for u in (step, slope)), jnp.zeros(()))
+def _split(tests: Along, z: Array, noise_of: NoiseParameters, memory: bool) -> Array:
+    """-log p of each split and series, (K, S), by least squares over periods that count and follow one that does."""
+    x = _remembered(z, noise_of)
+    before = _shifted(tests.full) if memory else tests.full
+    rows = (tests.full * before)[:, None]  # (T, 1)
+    units = _units([tests.base[:, b, None] * rows for b in range(tests.base.shape[1])])
+    x, lag = _without(x * rows, units), _unit(_without(_shifted(x) * rows, units))  # (T, S)
+    series = [lag[:, None, :]] if memory else []
+    x = _without(x, [lag] if memory else [])
+    step = _unit(_without(_without(tests.steps * rows, units)[..., None], series))  # (T, K, S) or (T, K, 1)
+    slope = _unit(_without(_without(tests.slopes * rows, units)[..., None], [*series, step]))
+    gained = sum((jnp.sum(unit * x[:, None, :], axis=0) ** 2 for unit in (step, slope)), jnp.zeros(()))
+    degrees = jnp.sum(rows) - len(units) - len(series) - 2.0
+    return -0.5 * degrees * jnp.log1p(-gained / jnp.sum(x * x, axis=0))
+
+
+def _remembered(z: Array, noise_of: NoiseParameters) -> Array:
+    """x (T, S)."""
+
+    def on(before: Array, now: Array) -> tuple[Array, Array]:
+        x = noise_of.rho * before + now
+        return x, x
+
+    first = z[0] / jnp.sqrt(1.0 - noise_of.rho * noise_of.rho)
+    _, later = jax.lax.scan(on, first, z[1:])
+    return jnp.concatenate([first[None], later])
+
+
+def _shifted(x: Array) -> Array:
+    """What was a period before; 0 at the first."""
+    return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
 
 def _moved(tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -> Array:
@@ -216,7 +258,7 @@ def chances(found: Left, ranks: Array) -> Chances:
     return Chances(
         box=gammaincc(lags / 2.0, found.box / 2.0),
         power=jnp.minimum(1.0, waves * jnp.exp((waves - 1) * jnp.log1p(-largest))),
-        split=jnp.minimum(1.0, splits * jnp.exp(-jnp.max(found.split, axis=1, initial=0.0) / 2.0)),
+        split=jnp.minimum(1.0, splits * jnp.exp(-jnp.max(found.split, axis=1, initial=0.0))),
         ahead=gammaincc(ranks[:, None] / 2.0, jnp.sum(found.ahead**2, axis=-1) / 2.0),
         moved=2.0 * ndtr(-jnp.abs(found.moved)),
     )

@@ -321,7 +321,8 @@ def simulate(spec: Spec, p: Parameters, design: Design, origin: Array, horizon: 
         return jax.lax.dynamic_slice_in_dim(x, origin - 1, 1)[0]
 
     start = (last(residual(spec, p, design, y).outcome), last(y))
-    level = ahead(levels(spec, p, design).outcome) + _disturbance(spec, p, jax.random.fold_in(key, 1), horizon)
+    own_key = jax.random.fold_in(key, 2)  # 0 and 1 are the children that split(key) has in `noise.draw`
+    level = ahead(levels(spec, p, design).outcome) + _disturbance(spec, p, own_key, horizon)
     innovations = noise.draw(spec.model, places, p.noise, ahead(design.error), key, horizon)
 
     def step(before: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:

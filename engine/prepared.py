@@ -72,11 +72,11 @@ def prepare(spec: Spec, panel: Panel) -> Prepared:
         verdict = stationarity.judge(check, panel.series, y, spec.model.trend)
         tests, decomposed = verdict.tests, verdict.decomposed
         if decomposed and isinstance(check.consequence, Decompose):
-            parts = [decomposition.decomposed(check.consequence, n, y[:, s].tolist()) for s, n in enumerate(panel.series)]
-            components = tuple(parts)
+            rule = check.consequence
+            components = tuple(decomposition.decomposed(rule, n, y[:, s].tolist()) for s, n in enumerate(panel.series))
     if spec.checks is not None and spec.checks.screening is not None:
-        rule = spec.checks.screening
-        screened = screen(_screening(spec, panel, rule.before), spec.data.controls, rule)
+        limits = spec.checks.screening
+        screened = screen(_screening(spec, panel, limits.before), spec.data.controls, limits)
     needed = _needed(spec)
     verdicts = () if screened is None else screened.verdicts
     dropped = tuple(v.control for v in verdicts if not v.kept and v.control not in needed)

@@ -3,52 +3,35 @@
     maximise    utility of  outcome(multiples) - outcome(nothing spent in the horizon)   over draws
     subject to  sum of budgets = total, low <= multiple <= high for every channel
 
-Searched by sequential quadratic programming (SLSQP: Kraft 1988, DFVLR-FB 88-28; SciPy's) with exact gradients from
-fixed starts (`engine.budget.starts`): the best of them after rounding, utilities compared to six digits, the first of
-equals. A response with a threshold has several optima, so the best found need not be the best there is. A channel that
-is given as reach, whose spend is not known or that has none planned keeps what is planned, outside the total.
+Searched by `engine.budget_search` over the first draws of every chain; told over all draws, as distributions. A channel
+that is given as reach, whose spend is not known or that has none planned keeps what is planned, outside the total. What
+acts after the horizon is not counted, so late in it a channel that is carried over for long is worth less than it is.
 The tables are in `engine.reallocation_table`.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.optimize import minimize
 
 from engine import horizon
-from engine.budget import Multiples, Problem, require_feasible, settled, spent, starts
+from engine.budget import Multiples, Problem, require_feasible
+from engine.budget_search import Optimum, optimised
 from engine.design import Design, Scales
 from engine.effect_table import ALL
 from engine.errors import SpecError
 from engine.model import Parameters
 from engine.returns import Spend
 from engine.returns import spent as spent_on
-from engine.rounding import rounded
 from engine.spec import Spec
 from engine.spec_effects import Reallocation
 from engine.utility import utility
-
-PRECISION = 1e-12  # of the utility, at which the search ends
-MOST_STEPS = 200
-
-Value = Callable[[Multiples], tuple[float, Sequence[float]]]
-
-
-class Optimum(NamedTuple):
-    """Where a search ended, made exact."""
-
-    multiples: Multiples
-    value: float
-    status: int
-    message: str
 
 
 class Proposal(NamedTuple):
@@ -62,40 +45,6 @@ class Proposal(NamedTuple):
     slope: np.ndarray  # (draw, M) of outcome by each multiple, at the proposal
 
 
-def optimised(problem: Problem, value: Value) -> Optimum:
-    """The best that is found from every start. value: a utility and its gradient, of multiples within the bounds."""
-    begins = starts(problem)
-    even = value(begins[0])[0]
-    found = [_search(problem, value, begin, abs(even) or 1.0) for begin in begins]
-    best = found[0]._replace(multiples=begins[0], value=even)  # where no search does better than its start
-    for each in found:
-        if rounded(each.value) > rounded(best.value):
-            best = each
-    return best
-
-
-def _search(problem: Problem, value: Value, begin: Multiples, scale: float) -> Optimum:
-    planned = np.asarray(problem.planned) / problem.total
-
-    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        found, slope = value(tuple(x.tolist()))
-        return -found / scale, -np.asarray(slope) / scale
-
-    def missed(x: np.ndarray) -> float:
-        return spent(problem, x.tolist()) / problem.total - 1.0
-
-    all_spent = {"type": "eq", "fun": missed, "jac": lambda _: planned}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Values in x were outside bounds", RuntimeWarning)  # by a rounding; clipped
-        result = minimize(
-            loss, np.asarray(begin), jac=True, method="SLSQP", bounds=list(zip(problem.low, problem.high, strict=True)),
-            constraints=[all_spent], options={"maxiter": MOST_STEPS, "ftol": PRECISION},
-        )  # fmt: skip
-    end = result.x.tolist() if bool(np.all(np.isfinite(result.x))) else begin
-    multiples = settled(problem, end)
-    return Optimum(multiples, value(multiples)[0], int(result.status), str(result.message))
-
-
 def reallocated(
     spec: Spec, draws: Parameters, design: Design, scales: Scales, origin: int, declared: Reallocation
 ) -> Proposal:
@@ -107,7 +56,7 @@ def reallocated(
     spend = _planned_spend(spec, design, scales, origin)
     free = [m for m, each in enumerate(spend) if each.value is not None]
     problem = _problem(spec, declared, spend, free)
-    search = horizon.planned(spec, _first(spec, draws, declared.draws), design, origin)
+    search = horizon.planned(spec, first_draws(spec, draws, declared.draws), design, origin)
 
     def whole(multiples: Sequence[float]) -> Array:
         every = [1.0] * len(spend)
@@ -159,7 +108,7 @@ def bounds_of(declared: Reallocation, channel: str) -> tuple[float, float]:
     return own[0] if own else (declared.low, declared.high)
 
 
-def _first(spec: Spec, draws: Parameters, count: int) -> Parameters:
+def first_draws(spec: Spec, draws: Parameters, count: int) -> Parameters:
     """The first `count` draws of every chain, or all there are."""
     length = draws.level.shape[0] // spec.inference.chains
     rows = [c * length + d for c in range(spec.inference.chains) for d in range(min(count, length))]

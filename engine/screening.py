@@ -8,7 +8,7 @@ that they hide would be dropped. What is left of each is scaled to variance 1, a
 
 is followed down a path of penalties (Tibshirani 1996; over several outcomes the group form, Yuan & Lin 2006,
 doi:10.1111/j.1467-9868.2005.00532.x). Of its active sets A of at most `keep`, refitted by least squares, the one with
-the least extended BIC stays (Chen & Chen 2008, eq. 1, doi:10.1093/biomet/asn034):
+the least extended BIC stays (Chen & Chen 2008, doi:10.1093/biomet/asn034):
 
     n sum_o log(RSS_o / n) + O |A| log n + 2 gamma log (P choose |A|)
 

@@ -112,7 +112,7 @@ def _expected(m: float, temperature: float) -> float:
 
 
 def lasso(prior: Lasso, outcomes: int, sigma: Array, rows: Array) -> Selected:  # noqa: ARG001
-    """A draw of gamma ~ Laplace(0, sigma / penalty) (Park & Casella 2008, eq. 3). sigma: (O,)."""
+    """A draw of gamma ~ Laplace(0, sigma / penalty) (Park & Casella 2008, the prior given sigma). sigma: (O,)."""
     unit = numpyro.sample("control_unit", dist.Laplace(0.0, 1.0).expand([len(prior.controls), outcomes]))
     none = jnp.zeros((0, outcomes))
     return Selected(unit * (sigma / prior.penalty), none, none)

@@ -25,7 +25,7 @@ from engine.spec_calibrate import Calibrate
 from engine.spec_checks import Checks
 from engine.spec_data import DataSpec
 from engine.spec_detect import Detect
-from engine.spec_effects import Effects
+from engine.spec_effects import Effects, effects_faults
 from engine.spec_model import ModelSpec
 from engine.spec_names import faults as name_faults
 
@@ -108,7 +108,7 @@ class Spec(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        wrong = name_faults(self.data, self.model)
+        wrong = [*name_faults(self.data, self.model), *effects_faults(self.effects, self.data)]
         if wrong:
             raise ValueError("; ".join(wrong))
         for check in (self.checks.stationarity, self.checks.screening) if self.checks else ():

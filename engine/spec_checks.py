@@ -115,7 +115,7 @@ class AfterFit(Frozen):
     leads: Annotated[int, Field(ge=1, le=26)]  # periods ahead over which spend must not follow the residual
     contraction: Unit  # least 1 - (posterior width / prior width)^2, widths of the middle 80 %
     tangled: Unit  # most negative correlation of two channels' effects in the posterior, without its sign
-    beyond: Unit  # largest posterior probability that half of an effect lies above the largest spend seen
+    rising: Unit  # largest odds, over the prior's own, of a half-saturation in the upper tenth of its prior
     tail: Annotated[float, Field(ge=0.001, lt=0.5)]  # prior probability beyond which an effect is called implausible
 
 

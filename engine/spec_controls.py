@@ -81,7 +81,7 @@ class SpikeSlab(Frozen):
 class Lasso(Frozen):
     """Bayesian LASSO: gamma_j ~ Laplace(0, sigma / penalty); given sigma, so that the posterior has one mode.
 
-    Source: Park & Casella (2008), eq. 3 and section 2, doi:10.1198/016214508000000337.
+    Source: Park & Casella (2008), doi:10.1198/016214508000000337.
     """
 
     kind: Literal["lasso"]

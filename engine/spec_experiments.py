@@ -26,7 +26,7 @@ from engine.spec_data import Column, DataSpec
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Holdout(Frozen):
+class NoSpend(Frozen):
     """The test compares with no spend at all: some people, or twin locations, saw nothing while others saw it all.
 
     What the table holds is what was spent on those who saw it. Where the table itself shows the silence (a blackout),
@@ -43,7 +43,7 @@ class Delta(Frozen):
     spend: Real
 
 
-Change = Annotated[Holdout | Delta, Field(discriminator="kind")]
+Change = Annotated[NoSpend | Delta, Field(discriminator="kind")]
 
 
 class LiftTest(Frozen):

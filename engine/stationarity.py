@@ -7,8 +7,8 @@ critical value (Kwiatkowski et al. 1992, eq. 11 and table 1, doi:10.1016/0304-40
 
 The statistic is statsmodels', rounded to 6 significant digits before it is compared or published. The authors tabulate
 four levels: below .01 and above .1 a p-value is known as a bound only, and it is published as one.
-A test that does not reject has not shown that a series is stationary. Of 50 random walks of 156 steps it found 46 with 4
-lags and 39 with lags chosen by the data, at level .05; of 200 white noises of that length it rejected 8 and 7.
+A test that does not reject has not shown that a series is stationary. Of 50 random walks of 156 steps it found 46 with
+4 lags and 39 with lags chosen by the data, at level .05; of 200 white noises of that length it rejected 8 and 7.
 """
 
 from __future__ import annotations

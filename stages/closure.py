@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 PACKAGES = ("audit", "engine", "golden", "registry", "stages")
@@ -25,7 +26,7 @@ def modules(root: Path) -> dict[str, Path]:
 def imports(module: str, known: dict[str, Path]) -> set[str]:
     """The project's modules that `module` imports, at its top or inside a function; parent packages included."""
     found = set()
-    for name in _named(ast.parse(known[module].read_text("utf-8"))):
+    for name in _named(known[module].read_text("utf-8")):
         while name:
             if name in known:
                 found.add(name)
@@ -33,7 +34,12 @@ def imports(module: str, known: dict[str, Path]) -> set[str]:
     return found - {module}
 
 
-def _named(tree: ast.AST) -> Iterator[str]:
+@lru_cache(maxsize=1024)  # a closure asks for the same source again and again
+def _named(source: str) -> tuple[str, ...]:
+    return tuple(_names(ast.parse(source)))
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

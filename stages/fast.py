@@ -1,7 +1,7 @@
 """`noptik fast FORECAST`: the fast twin of a forecast's model, for iteration. Nothing it says is ever released.
 
-Ridge with effects of media that are not negative (`engine.fast`), over all periods of the table, with the settings under
-`fast` in params.yaml. It reads the table and writes nothing: no artifact, no statement, no entry in the log.
+Ridge with effects of media that are not negative (`engine.fast`), over all periods of the table, with the settings
+under `fast` in params.yaml. It reads the table and writes nothing: no artifact, no statement, no entry in the log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from engine.errors import EngineError
 from engine.spec_fast import FastSpec
 from registry.errors import RegistryError
 from stages.stage import declared_spec, failure, into_profile, load_params
-
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -457,9 +457,10 @@ def _limits(spec: Spec, record: Record) -> tuple[str, ...]:
 STAGE = Stage(
     "report",
     reads=(
-        TABLE, CHOICES, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet", "calibrate/rolling_origins.parquet",
-        "calibrate/scorecard_rolling.parquet", "calibrate/scorecard_holdout.parquet",
-        "calibrate/coverage_rolling.parquet", "calibrate/coverage_holdout.parquet", "detect/changes.parquet",
+        TABLE, CHOICES, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet",
+        "calibrate/rolling_origins.parquet", "calibrate/scorecard_rolling.parquet",
+        "calibrate/scorecard_holdout.parquet", "calibrate/coverage_rolling.parquet",
+        "calibrate/coverage_holdout.parquet", "detect/changes.parquet",
         "hazard/calibration.json", "hazard/reliability.parquet",
         "fit/gates.json", "effects/contributions.parquet", "forecast",
     ),

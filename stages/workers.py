@@ -35,7 +35,7 @@ class Workers:
         """function(task) for each task, in the order of the tasks; `what` names them to whoever watches.
 
         `function` must be importable by name, tasks and results picklable. The first failure stops the rest and is
-        raised.
+        raised. Where there is a cache, the first task is done before the others begin: they find what it compiled.
         """
         with self._progress.task(what, len(tasks)) as advance:
             if self._count == 0 or len(tasks) < 2:
@@ -47,6 +47,7 @@ class Workers:
             return self._spawned(function, tasks, advance)
 
     def _spawned(self, function: Callable[[T], R], tasks: Sequence[T], advance: Callable[[], None]) -> list[R]:
+        _forget_what_libraries_set()
         context = multiprocessing.get_context("spawn")  # a fork after JAX has started hangs
         cores = sorted(os.sched_getaffinity(0))
         counter, lock = context.Value("i", 0, lock=False), context.Lock()
@@ -57,7 +58,10 @@ class Workers:
             initargs=(counter, lock, cores, self._cache),
         )
         with pool:
-            futures = [pool.submit(function, task) for task in tasks]
+            futures = [pool.submit(function, tasks[0])]
+            if self._cache is not None:
+                wait(futures)
+            futures += [pool.submit(function, task) for task in tasks[1:]]
             try:
                 for done in _as_completed(futures):
                     done.result()
@@ -66,6 +70,15 @@ class Workers:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             return [future.result() for future in futures]
+
+
+def _forget_what_libraries_set() -> None:
+    """The environment that workers inherit holds nothing that this process was not started with.
+
+    scikit-learn sets two variables of its OpenMP runtime when it is imported; workers refuse what may change numbers.
+    """
+    for name in set(os.environ) - set(precision.environment(os.environ)):
+        del os.environ[name]
 
 
 def _as_completed(futures: Sequence[Future[R]]) -> Iterator[Future[R]]:

@@ -30,7 +30,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "audit": frozenset({"cryptography", "pydantic", "pyrage", "rfc3161_client", "rfc8785", "securesystemslib", "tuf"}),
     "engine": frozenset(
         {"arviz_base", "arviz_stats", "blackjax", "holidays", "jax", "jaxlib", "numpy", "numpyro", "pyarrow"}
-        | {"pydantic", "zarr"}
+        | {"pydantic", "scipy", "sklearn", "statsmodels", "zarr"}
     ),
     "registry": frozenset({"pydantic", "pydantic_core", "sqlmodel", "yaml"}),
     "stages": frozenset(

@@ -17,7 +17,7 @@ from engine.table import Panel
 def windows(spec: Spec, panel: Panel, seed: int = 5) -> list[Window]:
     """One window an origin: quantiles about the outcome, off by noise; one-step means off by noise of sd 1."""
     draw = random.Random(seed)
-    time, places = len(panel.periods), len(panel.locations)
+    time, places = panel.kpi.shape
     known = origins(spec, time)
     found = []
     for origin in known:

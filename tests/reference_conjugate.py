@@ -77,7 +77,9 @@ def autocorrelated_regression(
             rho, sigma = math.tanh(z), math.exp(log_s)
             covariance = ar1(len(y), rho, sigma)
             found = posterior(X, y, covariance, prior_sd)
-            prior = -0.5 * (z / rho_scale) ** 2 - 0.5 * (sigma / noise_scale) ** 2 + log_s  # d sigma = sigma d log sigma
+            prior = (
+                -0.5 * (z / rho_scale) ** 2 - 0.5 * (sigma / noise_scale) ** 2 + log_s
+            )  # d sigma = sigma d log sigma
             log_weight.append(log_evidence(X, y, covariance, prior_sd) + prior)
             means.append([*found.mean, rho, sigma])
             seconds.append([*(found.mean**2 + np.diag(found.covariance)), rho**2, sigma**2])

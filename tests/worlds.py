@@ -156,7 +156,8 @@ def _between(places: Layout, effect: np.ndarray, promotion: np.ndarray) -> tuple
 def panel(of: Spec, seed: int, time: int) -> Panel:
     """Covariates that can tell parameters apart: flights of media, a price that wanders; outcomes that nobody uses.
 
-    Every second channel is on for 3 to 8 periods and silent for 2 to 6; the others are always on. Levels are lognormal
+    Channels are on and silent by turns, the first, third, ... for 3 to 8 and 2 to 6 periods, the others for 8 to 20 and
+    3 to 6: what a channel adds that is always on and saturated, the level adds as well. Levels are lognormal
     with sd .7, and differ between locations by up to a half. The rest is as `tests.classes.panel` makes it, given
     errors spread by a factor of e.
     """
@@ -178,9 +179,9 @@ def panel(of: Spec, seed: int, time: int) -> Panel:
 
 def _flown(draw: random.Random, time: int, flights: bool, level: float) -> list[float]:
     """Spend of one channel in one location."""
+    on, off = ((3, 8), (2, 6)) if flights else ((8, 20), (3, 6))
     out: list[float] = []
     while len(out) < time:
-        out += [level * draw.lognormvariate(0.0, 0.7) for _ in range(draw.randint(3, 8))]
-        if flights:
-            out += [0.0] * draw.randint(2, 6)
+        out += [level * draw.lognormvariate(0.0, 0.7) for _ in range(draw.randint(*on))]
+        out += [0.0] * draw.randint(*off)
     return out[:time]

@@ -12,7 +12,7 @@ from engine import backtest
 from engine.backtest import Window, diagnostics_table, forecasts_table, one_step_table
 from engine.levels import interval_probabilities
 from engine.table import Panel
-from tests import past, small
+from tests import classes, past, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
@@ -89,6 +89,22 @@ def test_residuals_are_standardised_and_cover_every_period_after_each_origin() -
     ]
     for row in rows:
         assert row["residual"] == (row["outcome"] - row["mean"]) / row["sd"]
+
+
+def test_every_outcome_of_a_location_has_rows_of_its_own() -> None:
+    spec = classes.spec("portfolio")
+    panel = classes.panel(spec)
+    assert panel.kpi[:, 0].tolist() != panel.kpi[:, 1].tolist()
+    windows = past.windows(spec, panel)
+    rows = forecasts_table(spec, panel, windows).to_pylist()
+    assert len(rows) == sum(w.pit.size for w in windows)
+    assert [row["location"] for row in rows[:4]] == ["East/sales", "East/multipack", "West/sales", "West/multipack"]
+    for row in rows:
+        s = panel.series.index(row["location"])
+        assert row["outcome"] == panel.kpi[row["origin"] + row["horizon"] - 1, s]
+    ahead = one_step_table(panel, windows).to_pylist()
+    assert len(ahead) == sum(w.outcome.size for w in windows)
+    assert {row["location"] for row in ahead} == set(panel.series)
 
 
 def test_an_infinite_k_hat_is_kept_as_infinity() -> None:

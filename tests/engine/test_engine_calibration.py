@@ -15,7 +15,7 @@ from engine.cases import Cases
 from engine.errors import CalibrationError
 from engine.spec import Spec
 from engine.table import Panel
-from tests import past, small
+from tests import classes, past, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
@@ -229,3 +229,31 @@ def test_moments_of_the_outcome_are_of_nothing_else_and_none_are_none() -> None:
 def test_constant_spend_has_a_regime_too(spend: float) -> None:
     steady = PANEL._replace(media=np.full_like(PANEL.media, spend))
     assert calibration.moments(SPEC, steady, 30, None).tolist() == [1.0 if spend else 0.0, 0.0, 0.0]
+
+
+PORTFOLIO = {kind: classes.spec("portfolio", calibrate__groups="location", calibrate__moments=kind)
+             for kind in ("media", "outcome")}  # fmt: skip
+
+
+def test_outcomes_of_a_location_share_its_spends_regime_and_have_outcomes_of_their_own() -> None:
+    panel = classes.panel(PORTFOLIO["media"])
+    for spec, shared in ((PORTFOLIO["media"], True), (PORTFOLIO["outcome"], False)):
+        found = [calibration.moments(spec, panel, 30, place).tolist() for place in range(4)]
+        assert (found[0] == found[1]) == (found[2] == found[3]) == shared
+        assert found[0] != found[2]
+    east = PANEL._replace(media=panel.media[:, :1], kpi=panel.kpi[:, :1])
+    assert calibration.moments(PORTFOLIO["media"], panel, 30, 1).tolist() == (
+        calibration.moments(SPEC, east, 30, None).tolist()
+    )
+
+
+def test_each_outcome_is_a_group_of_its_own() -> None:
+    spec, panel = PORTFOLIO["media"], classes.panel(PORTFOLIO["media"])
+    known = cases.read(past.forecasts(spec, panel), "noptik", LEVELS)
+    found = adjustments(spec, panel, known, small.TIME)
+    assert {a.location for a in found} == set(spec.data.series)
+    other = np.asarray([name != "East/multipack" for name in known.location])
+    wild = known._replace(outcome=np.where(other, known.outcome + 1e6, known.outcome))
+    again = adjustments(spec, panel, wild, small.TIME)
+    for before, after in zip(found, again, strict=True):
+        assert (before == after) == (before.location == "East/multipack")

@@ -1,7 +1,7 @@
 """Every model class meets the same contract, and gives the bytes that are committed beside its specification.
 
-`python -m tests.engine.test_engine_classes` prints the digests of this machine, to be committed to tests/classes.json on
-purpose only.
+`python -m tests.engine.test_engine_classes`, in the profile, prints the digests of this machine, to be committed to
+tests/classes.json on purpose only.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def digests(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", classes.CLASSES)
 def test_a_class_has_its_shapes_finite_gradients_and_a_sane_spread(name: str) -> None:
-    spec, design, what = found(name)
+    _, design, what = found(name)
     assert np.isfinite(what.density)
     assert np.all(np.isfinite(what.gradient))
     arrays = named(what.parameters)

@@ -91,6 +91,18 @@ def test_the_parts_of_the_outcome_add_up_to_the_outcome_in_every_draw(name: str)
     np.testing.assert_allclose(together(of.spec.data, told, EVERYWHERE), alone, rtol=1e-9)
 
 
+def test_where_effects_multiply_a_part_is_the_outcome_less_the_outcome_without_it() -> None:
+    of = case("everything")
+    parts = dict(outcome_parts.drawn(of.spec, of.draws, of.design, of.panel))
+    media = parts["media"].reshape(small_effects.DRAWS, -1, 2).sum(axis=2)
+    np.testing.assert_allclose(media, of.found.contributions.period[:, :, 0, -1], rtol=1e-8, atol=1e-8)
+    known = len(of.panel.periods)
+    flat = of.draws._replace(trend=of.draws.trend._replace(trend=0.0 * of.draws.trend.trend))
+    for index in range(2):
+        whole, without = (outcome(each, index, of.design.media) for each in (of, of._replace(draws=flat)))
+        np.testing.assert_allclose(parts["trend"][index], (whole - without)[:known], rtol=1e-8, atol=1e-8)
+
+
 def test_the_tables_of_parts_have_the_window_and_every_period() -> None:
     of = case("everything")
     window, by_period = outcome_parts.parts_tables(of.spec, of.draws, of.design, of.panel, of.window)

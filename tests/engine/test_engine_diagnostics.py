@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from engine.diagnostics import diagnose, rounded, scalars
+from engine.diagnostics import diagnose, scalars
 from engine.fit import Chain
 from engine.gates import Diagnostics, Gate
 from engine.model import named, unnamed
+from engine.rounding import rounded
 from tests import small
 from tests.drawn import absent, changed
 

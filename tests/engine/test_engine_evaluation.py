@@ -9,7 +9,7 @@ from engine import calibration, cases
 from engine.cases import FORECASTERS
 from engine.errors import CalibrationError
 from engine.evaluation import EVERYWHERE, OVERALL, evaluate
-from tests import past, small
+from tests import classes, past, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
@@ -77,3 +77,14 @@ def test_wis_is_the_mean_of_quantile_losses_and_never_less_than_half_the_error_o
 def test_without_an_origin_there_is_nothing_to_boast_of() -> None:
     with pytest.raises(CalibrationError, match=r"expected an origin .* found none"):
         evaluate(SPEC, PANEL, TABLE, ())
+
+
+def test_every_outcome_of_a_location_is_covered_by_itself() -> None:
+    spec = classes.spec("portfolio")
+    panel = classes.panel(spec)
+    table = past.forecasts(spec, panel)
+    rolling = calibration.supported(spec, panel, cases.read(table, "noptik", spec.calibrate.levels))
+    _, cover = (part.to_pylist() for part in evaluate(spec, panel, table, rolling))
+    counts = {r["location"]: r["cases"] for r in cover if (r["forecaster"], r["level"]) == ("noptik", 0.5)}
+    assert counts.pop(EVERYWHERE) == sum(counts.values())
+    assert tuple(counts) == spec.data.series

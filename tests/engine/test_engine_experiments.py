@@ -177,6 +177,14 @@ def test_only_the_named_outcome_in_the_named_locations_is_counted() -> None:
     assert np.array_equal(world.tests.roi_window[:, :, 0], counted)
 
 
+def test_what_happens_outside_the_window_cannot_spoil_it() -> None:
+    world = World(declared([trial()], [returned()], model__outcome="log"))
+    wild = jnp.zeros((SPAN, 2)).at[ORIGIN:].set(1e4)
+    value, slope = jax.value_and_grad(lambda p: world.density(p, wild))(world.p)
+    assert float(value) == float(world.density())
+    assert all(np.all(np.isfinite(each)) for each in slope)
+
+
 def test_carry_over_counts_only_as_long_as_it_was_measured() -> None:
     lifts = []
     for last in (11, 13, 15, 16, 17, 25):

@@ -13,7 +13,7 @@ from scipy.optimize import lsq_linear
 
 from engine.errors import SpecError
 from engine.fast import TABLE, FastData, FastResult, Release, contributions_table, fit, geometric_logistic
-from engine.fast_bootstrap import resampled
+from engine.fast_bootstrap import rechosen, resampled
 from engine.fast_ridge import coefficients, degrees, eliminate, problem, solve
 from engine.spec_fast import FastSpec, Shape
 from tests import reference_media
@@ -215,6 +215,24 @@ def test_resampled_residuals_are_blocks_of_the_scaled_ones() -> None:
         for start in range(0, 12, 4):
             block = path[start : start + 4]
             assert any(np.array_equal(block, scaled[t : t + 4]) for t in range(9))
+
+
+def test_a_block_of_all_periods_is_the_residuals_themselves() -> None:
+    residual = np.random.default_rng(1).normal(size=(12, 2))
+    found = resampled(residual, 0.0, 12, 3, stream())
+    assert np.array_equal(found, np.broadcast_to(residual - residual.mean(axis=0), (3, 12, 2)))
+
+
+def test_shapes_are_chosen_again_for_every_resampled_outcome() -> None:
+    """An outcome made under other shapes, without noise: one round finds them, and the effects."""
+    data = world(1)
+    X = np.moveaxis(geometric_logistic(data.media, SHAPES), 0, 2)[:, 0]  # (T, G, M)
+    of = problem(eliminate(np.ones((156, 1)), np.zeros(1)), X, 0.0)
+    y = X[:, (0, 0, 0, 2), range(4)] @ np.asarray([0.5, 0.4, 0.3, 0.2])
+    shapes, effects = rechosen(of, (0, 0, 0, 0), y)
+    assert shapes == [0, 0, 0, 2]
+    assert effects.tolist() == pytest.approx([0.5, 0.4, 0.3, 0.2], abs=1e-5)
+    assert rechosen(of, (0, 0, 0, 2), y)[0] == shapes
 
 
 def test_degrees_of_freedom_are_the_columns_where_nothing_is_penalised() -> None:

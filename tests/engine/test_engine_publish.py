@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.calibration import Adjustment
 from engine.levels import interval_probabilities
 from engine.publish import SCHEMA, calibrated_quantiles, naive_table, quantile_table
-from tests import small
+from tests import classes, small
 
 SPEC = small.spec()
 PANEL = small.panel(SPEC)
@@ -77,6 +77,22 @@ def test_the_table_is_the_hubs_and_has_a_row_for_each_quantile() -> None:
         assert r["value"] == RAW[k, r["horizon"] - 1, g]
         assert (r["output_type"], r["target"]) == ("quantile", SPEC.target)
         assert r["target_end_date"] - r["reference_date"] == timedelta(days=7 * r["horizon"])
+
+
+def test_every_outcome_of_a_location_is_published_under_both_names() -> None:
+    spec = classes.spec("portfolio")
+    panel = classes.panel(spec)
+    values = np.concatenate([RAW, RAW + 1000.0], axis=2)[:, :, [0, 2, 1, 3]]
+    rows = quantile_table(spec, panel, values).to_pylist()
+    assert [r["location"] for r in rows[:: len(PROBABILITIES)]] == [*panel.series] * H
+    for r in rows:
+        s = panel.series.index(r["location"])
+        k = [0.1, 0.25, 0.5, 0.75, 0.9].index(float(r["output_type_id"]))
+        assert r["value"] == values[k, r["horizon"] - 1, s]
+    moved = [a._replace(location=name, q=0.1 * (name == "West/sales")) for a in MOVED for name in panel.series]
+    found = calibrated_quantiles(spec, values, (50.0, 50.0, 200.0, 200.0), moved)
+    np.testing.assert_allclose(found[0, :, 2], values[0, :, 2] - 20.0, rtol=1e-14)
+    np.testing.assert_allclose(found[:, :, [0, 1, 3]], values[:, :, [0, 1, 3]], rtol=1e-15)
 
 
 def test_the_reference_is_the_last_day_of_the_last_known_week() -> None:

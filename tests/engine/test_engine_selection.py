@@ -52,7 +52,7 @@ def test_shrinkage_does_not_depend_on_noise_or_rows() -> None:
     assert np.allclose(few.shrinkage, many.shrinkage, rtol=1e-6, atol=1e-9)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     z=st.floats(-4, 4),
     lam=st.floats(1e-3, 1e3),
@@ -70,7 +70,7 @@ def test_the_horseshoe_is_the_papers(z: float, lam: float, free: float, c2: floa
     }
     drawn = prior_draws(declared(horseshoe(3, expected=1.0)), 3, (0, 1, 2), 1, jnp.asarray(sigma), rows, 1, held)
     tau = free * 1.0 / (3.0 - 1.0) * sigma / math.sqrt(rows)
-    assert np.allclose(drawn.control, twin.horseshoe(z, lam, tau, c2), rtol=1e-12, atol=0.0)
+    assert np.allclose(drawn.control, twin.horseshoe(z, lam, tau, c2), rtol=1e-12, atol=1e-300)  # less is flushed to 0
     assert np.allclose(drawn.shrinkage, twin.kappa(lam, tau, c2, sigma, rows), rtol=1e-12, atol=0.0)
 
 
@@ -81,6 +81,15 @@ def test_the_slab_bounds_a_coefficient_however_large_its_local_scale() -> None:
     values = np.asarray(drawn.control).ravel()
     assert close(values**2, 0.25)
     assert np.allclose(drawn.shrinkage, 1.0 / (1.0 + ROWS / SIGMA**2 * 0.25), rtol=1e-6)
+
+
+def test_over_the_slab_a_large_coefficient_is_students_t() -> None:
+    """Of slab_df degrees of freedom and scale slab_scale: KS distance below the 0.1 % point."""
+    held = {"control_local": jnp.full((3, 1), 1e9)}
+    prior = horseshoe(3, slab_scale=0.5, slab_df=3.0)
+    drawn = prior_draws(declared(prior), 3, (0, 1, 2), 1, jnp.asarray(SIGMA), ROWS, DRAWS, held)
+    values = np.asarray(drawn.control)[:, 0, 0]  # those of one draw share its slab
+    assert stats.kstest(values, stats.t(df=3.0, scale=0.5).cdf).statistic < 1.95 / math.sqrt(DRAWS)
 
 
 @pytest.mark.parametrize(("share", "temperature"), [(0.1, 0.1), (0.3, 1.0), (0.5, 0.1)])

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pytest
+from jax import Array
 from scipy import stats
 
 from engine import model
-from engine.design import build
+from engine.design import Design, build
+from engine.model import Parameters
 from engine.prng import stream
 from engine.spec import Spec
 from tests import classes, worlds
@@ -24,7 +26,7 @@ from tests.reference_outcomes import log_normal
 from tests.worlds import Maker, Seen, Shocks, World
 
 ORIGIN, PATHS = 12, 4000
-BOTH_WAYS = {  # two simultaneous effects, so that the Jacobian counts, and a lagged one under promotion
+BOTH_WAYS = {  # two simultaneous effects, so that the Jacobian counts, one under promotion, and a lagged one
     "data__controls": [classes.PRICE, classes.PROMOTION],
     "model__cross_effects": [
         {"source": "multipack", "target": "sales", "kind": "halo", "scale": 0.4, "promotion": None, "lagged": False},
@@ -32,23 +34,24 @@ BOTH_WAYS = {  # two simultaneous effects, so that the Jacobian counts, and a la
             "source": "sales", "target": "multipack", "kind": "cannibalisation", "scale": 0.4,
             "promotion": "promotion", "lagged": False,
         },
-        {"source": "sales", "target": "multipack", "kind": "spillover", "scale": 0.4, "promotion": None, "lagged": True},
+        {
+            "source": "sales", "target": "multipack", "kind": "spillover", "scale": 0.4, "promotion": None,
+            "lagged": True,
+        },
     ],
     "model__residual": {"kind": "ar1", "scale": 0.9},
 }  # fmt: skip
-SURVEYED = {  # and errors of measurement beside it
+ERRORS = {  # of measurement, of two outcomes
     "data__errors": [
         {"name": "e1", "column": "E1", "unit": "USD"},
         {"name": "e2", "column": "E2", "unit": "USD"},
     ]
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "autoregressive": ("hierarchical", {"model__residual": {"kind": "ar1", "scale": 0.9}}),
     "given_errors": ("given_errors", {"model__residual": {"kind": "ar1", "scale": 0.9}}),
-    "both_ways": ("simultaneous", BOTH_WAYS),
+    "both_ways": ("modified_cholesky", BOTH_WAYS),
     "mediated": ("mediated", {}),
-    "combined": ("combined", SURVEYED),
-    "modified_cholesky": ("modified_cholesky", SURVEYED),
+    "combined": ("combined", ERRORS),
 }
 SEEDS = (1, 2, 3)
 
@@ -73,6 +76,7 @@ class Case(NamedTuple):
     worlds: tuple[World, ...]
     laws: tuple[Law, ...]
     likelihood: Any
+    one_step: Any
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -83,7 +87,12 @@ def case(request: pytest.FixtureRequest) -> Case:
     maker = Maker(spec)
     made = tuple(maker.world(design, seed) for seed in SEEDS)
     laws = tuple(law(spec, maker, world) for world in made)
-    return Case(spec, made, laws, jax.jit(partial(model.log_likelihood, spec)))
+    likelihood = jax.jit(partial(model.log_likelihood, spec))
+    return Case(spec, made, laws, likelihood, jax.jit(partial(one_step, spec)))
+
+
+def one_step(spec: Spec, truth: Parameters, design: Design) -> tuple[Array, Array]:
+    return model.one_step(spec, truth, design, design.y), model.noise_variance(spec, truth, design)
 
 
 def law(spec: Spec, maker: Maker, world: World) -> Law:
@@ -114,6 +123,13 @@ def law(spec: Spec, maker: Maker, world: World) -> Law:
     return Law(middle, jacobian @ jacobian.T, shown, len(middle) - future)
 
 
+def ahead(of: Law) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the future given what is known: of a normal vector's part given the rest."""
+    past, cross = of.covariance[: of.known, : of.known], of.covariance[of.known :, : of.known]
+    gain = np.linalg.solve(past, cross.T).T
+    return of.mean[of.known :] + gain @ of.left(), of.covariance[of.known :, of.known :] - gain @ cross.T
+
+
 def test_the_model_gives_a_world_the_density_it_was_made_with(case: Case) -> None:
     for world, of in zip(case.worlds, case.laws, strict=True):
         found = float(np.sum(np.asarray(case.likelihood(world.truth, world.design))[:ORIGIN]))
@@ -131,19 +147,27 @@ def test_what_a_world_shows_scatters_as_much_as_its_law_says(case: Case) -> None
 
 
 def test_paths_past_the_origin_have_the_law_of_a_world_whose_past_is_known(case: Case) -> None:
-    """Mean and variance of what comes, given what is known: those of a normal vector's part given the rest."""
+    """Mean and variance of what comes, given what is known."""
     world, of = case.worlds[0], case.laws[0]
     horizon = world.y.shape[0] - ORIGIN
     one = partial(model.simulate, case.spec, world.truth, world.design, np.asarray(ORIGIN), horizon)
     found = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(stream(2, "paths"), PATHS))).reshape(PATHS, -1)
-    past, cross = of.covariance[: of.known, : of.known], of.covariance[of.known :, : of.known]
-    gain = np.linalg.solve(past, cross.T).T
-    mean = of.mean[of.known :] + gain @ of.left()
-    covariance = of.covariance[of.known :, of.known :] - gain @ cross.T
+    mean, covariance = ahead(of)
     sd = np.sqrt(np.diag(covariance))
     assert np.max(np.abs(found.mean(axis=0) - mean) / sd) < 4.5 / math.sqrt(PATHS)
     ratio = found.var(axis=0, ddof=1) / sd**2
     assert np.max(np.abs(ratio - 1.0)) < 4.5 * math.sqrt(2.0 / PATHS)
+
+
+def test_one_step_ahead_is_the_next_outcome_given_all_that_is_known(case: Case) -> None:
+    """Its mean, and its noise variance."""
+    for world, of in zip(case.worlds, case.laws, strict=True):
+        mean, covariance = ahead(of)
+        series = world.y.shape[1]
+        found, noise = case.one_step(world.truth, world.design)
+        assert np.asarray(found)[ORIGIN] == pytest.approx(mean[:series], rel=1e-8, abs=1e-8)
+        variance = np.asarray(noise)[ORIGIN if noise.shape[0] > 1 else 0]
+        assert variance == pytest.approx(np.diag(covariance)[:series], rel=1e-8)
 
 
 @pytest.mark.parametrize("name", ["robust", "two_states"])

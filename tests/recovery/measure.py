@@ -44,11 +44,6 @@ class Recovered(NamedTuple):
         return (self.low <= self.truth) & (self.truth <= self.high)
 
     @property
-    def of_total(self) -> float:
-        """Absolute errors added up over what was truly added up, in absolute terms."""
-        return float(np.sum(np.abs(self.mean - self.truth)) / np.sum(np.abs(self.truth)))
-
-    @property
     def of_each(self) -> np.ndarray:
         """(pair,) absolute error over truth."""
         return np.abs(self.mean - self.truth) / np.abs(self.truth)

@@ -2,9 +2,9 @@
 
 Truth is drawn from the priors of each class (`tests.recovery.sizes`), so the 90 % interval of every contribution must
 hold it in 90 % of worlds. Two rows have a fixed truth, and no bounds: `seven_channels`, made here, and `geo_simulated`,
-the table that ships with the project, one world, a pair a channel and location.
-Columns: error of total is |estimate - truth| added up over |truth| added up, the mean over worlds; error of each is
-that of one channel (and outcome) alone, which worlds with channels that do next to nothing push without limit, hence
+the table that ships with the project, by channel and location and by channel alone.
+Columns: error of total is |estimate - truth| added up over |truth| added up, over pairs and worlds; error of each is
+that of one pair, a channel and an outcome, which worlds with channels that do next to nothing push without limit, hence
 its median. The estimate is the posterior mean. Exit code 1 where coverage is outside its bounds, else 0.
 """
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from stages.progress import Progress
     from stages.workers import Workers
     from tests.classes import CLASSES
-    from tests.recovery.rows import GEO, SEVEN, Task, row
+    from tests.recovery.rows import GEO, SEVEN, Task, rows
     from tests.recovery.table import failed, markdown
 
     names = (*CLASSES, SEVEN, GEO)
@@ -42,9 +42,10 @@ def main(argv: Sequence[str]) -> int:
     if unknown:
         parser.error(f"--classes: expected some of {', '.join(names)}, found {', '.join(unknown)}")
     tasks = [Task(name, arguments.worlds, WARMUP, DRAWS) for name in chosen]
-    rows = Workers(arguments.processes, CACHE, Progress()).map("recovery", row, tasks)
-    print(markdown(rows))
-    return int(failed(rows))
+    found = Workers(arguments.processes, CACHE, Progress()).map("recovery", rows, tasks)
+    table = [row for each in found for row in each]
+    print(markdown(table))
+    return int(failed(table))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The worlds of each class: how long, how large, under which priors.
 
-Every class is `tests.classes`' with priors of realistic size: a year of 52 weeks, noise of a twelfth of the outcome
-(HalfNormal(.1)), two years of data in two locations, and channels that add a fifth of the outcome when saturated.
+Every class is `tests.classes`' with priors of realistic size: a year of 52 weeks, two years of data in two locations,
+noise as large on average as that of the simulated table that ships with the project (HalfNormal(.08) of the outcome's
+mean), and channels that add a fifth of the outcome when saturated.
 Truth is drawn from the same priors that the fit has, so that its intervals must hold at their nominal rate exactly.
 """
 
@@ -15,7 +16,7 @@ from tests import classes
 
 TIME = 104
 COMMON: dict[str, Any] = {
-    "model__noise_scale": 0.1,
+    "model__noise_scale": 0.08,
     "model__seasons": [{"period": 52.1775, "harmonics": 2, "scale": 0.1}],
     "model__event_scale": 0.2,
     "inference__target_accept": 0.9,

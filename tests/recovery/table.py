@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.recovery.rows import CONFIDENCE, NOMINAL, UNMIXED, Row, bounds, coverage, nominal
+from tests.recovery.rows import CONFIDENCE, NOMINAL, UNMIXED, Row, bounds, coverage, nominal, of_total
 
 HEAD = (
     "class", "worlds", "pairs", f"covered, nominal {NOMINAL:.0%}", f"bounds {CONFIDENCE:.0%}", "verdict",
@@ -46,7 +46,7 @@ def _cells(row: Row) -> list[str]:
         f"{coverage(found):.1%}",
         f"{low:.0%} to {high:.0%}" if row.bounded else "",
         ("nominal" if nominal(found) else "NOT NOMINAL") if row.bounded else "",
-        f"{np.mean([one.of_total for one in found]):.1%}",
+        f"{of_total(found):.1%}",
         f"{np.median(each):.1%}",
         f"{np.mean(each):.1%}",
         str(sum(not one.rhat < UNMIXED for one in found)),

@@ -1,1 +1,1 @@
-"""Simulation-based calibration: truths from the prior, outcomes from the truths, ranks of the truths among the draws."""
+"""Simulation-based calibration: truths from the prior, outcomes from them, ranks of the truths among the draws."""

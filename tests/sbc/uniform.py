@@ -16,13 +16,13 @@ divided by the chance of the sum, is the probability of staying inside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 
-BINS = 16
+_ABOVE = 1.0 + 1e-9  # tails that are equal but for rounding count as equal
 
 
 def envelope(ranks: Sequence[int], draws: int) -> float:
@@ -33,9 +33,6 @@ def envelope(ranks: Sequence[int], draws: int) -> float:
     place = np.arange(draws)
     least = min(lower[place, below].min(), upper[place, below].min())
     return 1.0 - _inside((lower > least * _ABOVE) & (upper > least * _ABOVE), count, draws)
-
-
-_ABOVE = 1.0 + 1e-9  # tails that are equal but for rounding count as equal
 
 
 @lru_cache(maxsize=8)
@@ -56,7 +53,7 @@ def _inside(allowed: np.ndarray, count: int, draws: int) -> float:
     return min(last / float(stats.poisson.pmf(count, count)), 1.0)
 
 
-def chi_square(ranks: Sequence[int], draws: int, bins: int = BINS) -> float:
+def chi_square(ranks: Sequence[int], draws: int, bins: int) -> float:
     """p-value over `bins` bins. Precondition: bins divides draws + 1."""
     if (draws + 1) % bins:
         raise ValueError(f"bins: expected a divisor of {draws + 1}, found {bins}")
@@ -64,10 +61,10 @@ def chi_square(ranks: Sequence[int], draws: int, bins: int = BINS) -> float:
     return float(stats.chisquare(counts).pvalue)
 
 
-def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """p-values that each bound the chance of one false alarm among all of them, the smallest first."""
-    found, so_far = {}, 0.0
-    for place, name in enumerate(sorted(p, key=lambda name: p[name])):
-        so_far = max(so_far, min(1.0, (len(p) - place) * p[name]))
-        found[name] = so_far
+def holm(p: Sequence[float]) -> list[float]:
+    """In the order of `p`: p-values that each bound the chance of one false alarm among all of them."""
+    found, so_far = [1.0] * len(p), 0.0
+    for done, place in enumerate(np.argsort(p, kind="stable").tolist()):
+        so_far = max(so_far, min(1.0, (len(p) - done) * p[place]))
+        found[place] = so_far
     return found

@@ -227,7 +227,7 @@ def test_one_specification_written_two_ways_is_one(context: Context) -> None:
     first = context.declared()
     values = small.raw()
     values["model"]["level_scale"] = 0.50
-    values["model"]["adstock"]["alpha_a"] = 3  # an integer where a number is declared
+    values["model"]["media"]["adstock"]["alpha_a"] = 3  # an integer where a number is declared
     declare(context.root, {"small": dict(reversed(values.items()))})
     assert context.declared() == first
     assert parse_spec(first).name == "small"

@@ -14,6 +14,7 @@ from engine import precision
 from engine.design import Design, build
 from engine.errors import FitError
 from engine.fit import Sampler
+from engine.model import named
 from engine.prng import stream
 from engine.spec import Spec
 from stages.progress import Progress
@@ -34,15 +35,18 @@ class Task(NamedTuple):
 def prepared(spec: Spec) -> tuple[Sampler, Design]:
     """The sampler of this process, and the data."""
     design, _ = build(small.panel(spec), spec, 30)
-    inference = spec.inference
-    return Sampler(spec.model, inference, inference.warmup, inference.draws, design), design
+    return Sampler(spec, spec.inference.warmup, spec.inference.draws, design), design
 
 
 def chain(task: Task) -> tuple[bytes, ...]:
     """One chain's draws as bytes."""
     sampler, design = prepared(task.spec)
     found = sampler.chain(design, stream(task.spec.seed, "fit", task.chain))
-    return (*(value.tobytes() for value in found.parameters), found.energy.tobytes(), repr(found.khat).encode())
+    return (
+        *(value.tobytes() for value in named(found.parameters).values()),
+        found.energy.tobytes(),
+        repr(found.khat).encode(),
+    )
 
 
 def about(number: int) -> tuple[int, int, tuple[int, ...], int, bool]:

@@ -32,7 +32,7 @@ AFTER: dict[str, Any] = {
     "leads": 4,
     "contraction": 0.3,
     "tangled": 0.7,
-    "beyond": 0.5,
+    "rising": 0.33,
     "tail": 0.01,
 }
 IDENTIFIABLE: dict[str, Any] = {
