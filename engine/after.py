@@ -110,8 +110,7 @@ def results(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, mov
     spend = _spend(design, known)[:, :, np.asarray(moving, dtype=int)]
     tests = misfit.along(limits, full, not isinstance(spec.model.trend, NoTrend), spend)
     left = _misfits(spec, tuple(moving), tests, draws, design)
-    ranks = np.asarray(jnp.any(tests.ahead != 0.0, axis=(1, 2))).sum(axis=1)
-    chances = jax.tree.map(lambda p: np.asarray(misfit.agreed(p)), misfit.chances(left, jnp.maximum(ranks, 1)))
+    chances = jax.tree.map(lambda p: np.asarray(misfit.agreed(p)), misfit.chances(left))
     usual = jax.tree.map(lambda x: np.asarray(jnp.sum(x, axis=0) / x.shape[0]), left)  # over draws
     for s, name in enumerate(spec.data.series):
         yield from _of_series(limits, name, s, known, chances, usual)
@@ -119,7 +118,7 @@ def results(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, mov
         for o, outcome in enumerate(spec.data.outcomes):
             name = spec.data.media[m].name
             subject = name if len(spec.data.outcomes) == 1 else f"{name} on {outcome.name}"
-            yield from _of_channel(limits, subject, a, o, int(ranks[a]), chances, usual)
+            yield from _of_channel(limits, subject, a, o, chances, usual)
 
 
 def _of_series(
@@ -145,12 +144,12 @@ def _slowest(limits: AfterFit) -> int:
 
 
 def _of_channel(
-    limits: AfterFit, subject: str, a: int, o: int, rank: int, chances: misfit.Chances, usual: Left
+    limits: AfterFit, subject: str, a: int, o: int, chances: misfit.Chances, usual: Left
 ) -> Iterator[_Test]:
-    if rank:
+    if usual.ahead[a, o] != 0.0:  # there is spend to come that the past does not tell
         expected = f"residuals that do not foretell spend over {limits.leads} periods"
-        sign = "more" if usual.ahead[a, o, 0] > 0.0 else "less"
-        found = f"{sign} spend in the period after a high residual than spend before tells"
+        sign = "more" if usual.ahead[a, o] > 0.0 else "less"
+        found = f"{sign} spend after a high residual than spend before tells"
         yield _Test(subject, "spend_ahead", expected, found, float(chances.ahead[a, o]))
     sign = "more" if usual.moved[a, o] > 0.0 else "less"
     yield _Test(

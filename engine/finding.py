@@ -32,11 +32,20 @@ Before = Literal[
 After = Literal[
     "autocorrelation", "season_left", "break_left", "spend_ahead", "effect_moved",
     "prior_speaks", "curve_is_prior", "tangled", "saturation_unbounded", "effect_beyond_prior",
+    "shared_memory",
 ]  # fmt: skip
 What = Before | After
 
 NOTES: frozenset[What] = frozenset(
-    {"no_confounder", "prior_speaks", "curve_is_prior", "tangled", "saturation_unbounded", "effect_beyond_prior"}
+    {
+        "no_confounder",
+        "prior_speaks",
+        "curve_is_prior",
+        "tangled",
+        "saturation_unbounded",
+        "effect_beyond_prior",
+        "shared_memory",
+    }
 )
 
 SCHEMA = pa.schema(

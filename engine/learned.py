@@ -8,6 +8,8 @@
   spends seen is then the prior's.
 - effect_beyond_prior: the effect's median lies in the upper tail of its prior: the data ask for more than was thought
   plausible, and so does a confounder that was left out.
+- shared_memory: spend and residual are both correlated with themselves a period before. Demand that is not in the model,
+  has memory and moves both would look like this, and the fit takes it for effect (Yule 1926, doi:10.2307/2341482).
 Source of contraction: Betancourt (2018), section 4 of "Calibrating Model-Based Inferences and Decisions",
 arXiv:1803.08393.
 """
@@ -82,6 +84,9 @@ def notes(
         for m, subject in enumerate(subjects):
             yield from _of_effect(limits, subject, after[:, o, m], before[:, o, m])
         yield from _tangled(limits, subjects, after[:, o])
+    rho = _quantile(np.asarray(draws.noise.rho), 0.5)
+    for m, name in enumerate(names):
+        yield from _shared(limits, name, rho, np.asarray(design.media.spend)[:known, :, m, 0])
     halves = np.asarray(jax.vmap(partial(half, spec))(jax.tree.map(jnp.asarray, draws)))
     for m, name in enumerate(names):
         rated = spec.data.media[m].frequency is not None
@@ -124,6 +129,15 @@ def _tangled(limits: AfterFit, subjects: Sequence[str], effects: np.ndarray) -> 
             if found < -limits.tangled:
                 allowed = f"effects correlated above {-limits.tangled:.3g} in the posterior"
                 yield Finding(f"{first} and {second}", "tangled", allowed, f"{found:.2g}")
+
+
+def _shared(limits: AfterFit, name: str, rho: float, spend: np.ndarray) -> Iterator[Finding]:
+    """spend: (known, L)."""
+    logs = np.asarray(jnp.log1p(jnp.asarray(spend)))
+    memory = correlation(deviations(logs[1:]), deviations(logs[:-1]))
+    if min(rho, memory) > limits.memory:
+        allowed = f"residual or spend with a correlation of at most {limits.memory:.3g} with the period before"
+        yield Finding(name, "shared_memory", allowed, f"{rho:.2g} and {memory:.2g}")
 
 
 def _of_curve(limits: AfterFit, name: str, after: np.ndarray, before: np.ndarray) -> Iterator[Finding]:

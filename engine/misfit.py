@@ -9,9 +9,9 @@ break left       x on a step and a change of slope at every split, beside level,
                  Bonferroni's bound. The autocorrelation is estimated anew beside them, for a break that the fit took
                  for memory would hide itself (Vogelsang 1999, Journal of Econometrics 88, 283-299). Exact without
                  memory; with it, for long data
-spend ahead      x on the logs of a channel's spend in the next periods, free of its present and past: chi-squared of as
-                 many degrees as leads. Effects do not come before their cause, so what follows is a sign that demand
-                 moved the spend: that the budget answered it, or that something not in the model moves both
+spend ahead      z on the logs of a channel's spend in the next periods, the j-th weighted 1 / j, free of its present
+                 and past: standard normal. Effects do not come before their cause, so what follows is a sign that
+                 demand moved the spend: that the budget answered it, or that something not in the model moves both
 effect moved     z on a channel's transformed media in the second half less the first, free of level, line, a step at
                  the half and the effect itself: standard normal
 
@@ -47,7 +47,7 @@ class Along(NamedTuple):
     steps: Array  # (T, K) 1 from a split on
     slopes: Array  # (T, K) periods since a split
     half: Array  # (T,) 1 in the second half, -1 in the first
-    ahead: Array  # (A, T, L, leads) orthonormal leads of the channels that are tested; 0 columns where there are fewer
+    ahead: Array  # (A, T, L) spend to come, of length 1; 0 where the past tells it, or nothing moves
 
 
 class Left(NamedTuple):
@@ -57,7 +57,7 @@ class Left(NamedTuple):
     box: Array  # (S,) Ljung and Box's
     power: Array  # (q, S) share of the periodogram
     split: Array  # (K, S) -log of the p-value of each split
-    ahead: Array  # (A, O, leads) standard normal each
+    ahead: Array  # (A, O) standard normal
     moved: Array  # (A, O) standard normal
 
 
@@ -96,22 +96,23 @@ def _waves(time: int, cycles: float) -> Array:
 
 
 def _leads(leads: int, full: np.ndarray, spend: np.ndarray) -> np.ndarray:
-    """(A, T, L, leads): of each channel log(1 + spend) 1..leads ahead, free of location means, present and past.
+    """(A, T, L): of each channel sum_j log(1 + spend j ahead) / j, j = 1..leads, free of location means and the past.
 
-    0 where a lead or a lag lies outside of the known periods, and in columns that nothing is left of.
+    0 where a lead or a lag lies outside of the known periods.
     """
     time, places, channels = spend.shape
-    out = np.zeros((channels, time, places, leads))
+    out = np.zeros((channels, time, places))
     rows = [t for t in range(leads, time - leads) if full[t] > 0.0]
     for m in range(channels):
         logs = [[math.log1p(value) for value in row] for row in spend[:, :, m].T.tolist()]
-        units: list[list[float]] = []
-        for shift in [*range(-leads, 1), *range(1, leads + 1)]:
-            unit = _free(_centred([[logs[g][t + shift] for t in rows] for g in range(places)]), units)
-            if shift > 0 and unit:
-                shaped = np.asarray(unit).reshape(places, len(rows)).T
-                out[m, rows, :, shift - 1] = shaped
-            units += [unit] if unit else []
+        past: list[list[float]] = []
+        for lag in range(leads + 1):
+            unit = _free(_centred([[log[t - lag] for t in rows] for log in logs]), past)
+            past += [unit] if unit else []
+        steps = range(1, leads + 1)
+        unit = _free(_centred([[math.fsum(log[t + j] / j for j in steps) for t in rows] for log in logs]), past)
+        if unit:
+            out[m, rows] = np.asarray(unit).reshape(places, len(rows)).T
     return out
 
 
@@ -150,26 +151,9 @@ def left(limits: AfterFit, memory: bool, tests: Along, z: Array, noise_of: Noise
         box,
         waves / jnp.sum(waves, axis=0),
         _split(tests, z, noise_of, memory),
-        _ahead(tests, each, noise_of),
+        jnp.sum(jnp.sum(tests.ahead[..., None] * each, axis=1), axis=1),
         _moved(tests, each, noise_of, response),
     )
-
-
-def _ahead(tests: Along, z: Array, noise_of: NoiseParameters) -> Array:
-    """(A, O, leads). What x is along a direction, z is along the direction carried back by rho."""
-
-    def back(after: Array, now: Array) -> tuple[Array, Array]:
-        carried = now + noise_of.rho * after
-        return carried, carried
-
-    given = jnp.moveaxis(tests.ahead, 1, 0)  # (T, A, L, leads)
-    _, carried = jax.lax.scan(back, jnp.zeros(given.shape[1:]), given, reverse=True)
-    carried = carried.at[0].divide(jnp.sqrt(1.0 - noise_of.rho * noise_of.rho))
-    carried = carried * tests.full.reshape(-1, 1, 1, 1)
-    flat = jnp.moveaxis(carried, 2, 1).reshape(-1, *given.shape[1:2], given.shape[3])  # (T L, A, leads)
-    units = _units([flat[..., k] for k in range(flat.shape[-1])])
-    seen = z.reshape(-1, z.shape[2])  # (T L, O)
-    return jnp.stack([jnp.sum(unit[:, :, None] * seen[:, None, :], axis=0) for unit in units], axis=-1)
 
 
 def _box(lags: int, full: Array, z: Array) -> tuple[Array, Array]:
@@ -251,15 +235,15 @@ def _units(columns: Sequence[Array]) -> list[Array]:
     return units
 
 
-def chances(found: Left, ranks: Array) -> Chances:
-    """p-values of each draw: (draw, ...) as `found` is. ranks: (A,) columns of each channel's leads, at least one."""
+def chances(found: Left) -> Chances:
+    """p-values of each draw: (draw, ...) as `found` is."""
     lags, waves, splits = found.correlation.shape[1], found.power.shape[1], found.split.shape[1]
     largest = jnp.max(found.power, axis=1, initial=0.0)
     return Chances(
         box=gammaincc(lags / 2.0, found.box / 2.0),
         power=jnp.minimum(1.0, waves * jnp.exp((waves - 1) * jnp.log1p(-largest))),
         split=jnp.minimum(1.0, splits * jnp.exp(-jnp.max(found.split, axis=1, initial=0.0))),
-        ahead=gammaincc(ranks[:, None] / 2.0, jnp.sum(found.ahead**2, axis=-1) / 2.0),
+        ahead=2.0 * ndtr(-jnp.abs(found.ahead)),
         moved=2.0 * ndtr(-jnp.abs(found.moved)),
     )
 

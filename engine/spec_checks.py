@@ -116,6 +116,7 @@ class AfterFit(Frozen):
     contraction: Unit  # least 1 - (posterior width / prior width)^2, widths of the middle 80 %
     tangled: Unit  # most negative correlation of two channels' effects in the posterior, without its sign
     rising: Unit  # largest odds, over the prior's own, of a half-saturation in the upper tenth of its prior
+    memory: Unit  # largest correlation of the residual, and of a channel's spend, with the period before
     tail: Annotated[float, Field(ge=0.001, lt=0.5)]  # prior probability beyond which an effect is called implausible
 
 

@@ -15,6 +15,7 @@ def faults(data: DataSpec, model: ModelSpec) -> list[str]:
     """Every name that is doubled, unknown, or used for what it is not; empty when there is none."""
     return [
         *_doubled(data),
+        *_repeated(data, model),
         *_unknown(data, model),
         *_outcomes(data, model),
         *_latent(data, model),
@@ -31,6 +32,28 @@ def _doubled(data: DataSpec) -> Iterator[str]:
         twice = sorted({v for v in values if values.count(v) > 1})
         if twice:
             yield f"data: {what} used twice: {', '.join(twice)}"
+
+
+def _repeated(data: DataSpec, model: ModelSpec) -> Iterator[str]:
+    """What is listed twice, and mediators that take a column's name."""
+    lists = {
+        "model.mediators": [m.name for m in model.mediators],
+        "model.events": [e.name for e in model.events],
+        "model.roi_priors": [f"{p.channel} on {p.outcome}" for p in model.roi_priors],
+    }
+    taken = [column.name for column in (*data.outcomes, *data.errors, *data.media, *data.controls)]
+    for m in model.mediators:
+        lists[f"model.mediators.{m.name}.channels"] = list(m.channels)
+        lists[f"model.mediators.{m.name}.outcomes"] = list(m.outcomes)
+        if m.name in taken:
+            yield f"model.mediators.{m.name}: expected a name of its own, found a column's"
+    for where, values in lists.items():
+        for name in sorted({v for v in values if values.count(v) > 1}):
+            yield f"{where}: expected each once, found {name} {values.count(name)} times"
+    channels = [column.name for column in data.media]
+    for column in data.media:
+        if column.group in channels and column.group != column.name:
+            yield f"data.media.{column.name}.group: expected a name of its own, found that of channel {column.group}"
 
 
 def _unknown(data: DataSpec, model: ModelSpec) -> Iterator[str]:

@@ -13,6 +13,7 @@ their level as declared. A location, or channel, of "" is all of them together. 
     cross_effects                               engine.outcome_links    where outcomes move one another
     correlations                                engine.outcome_links    where outcomes scatter together
     reallocations, reallocation_gains           engine.reallocation_table   where any is declared
+    findings                                    engine.finding          what the fit left over
 
 all .parquet. They are written whatever the gates say: a fit that failed one is no evidence, and is not reported.
 """
@@ -31,10 +32,12 @@ from engine import contribution, curve, effects, mediated, outcome_links, outcom
 from engine import design as designs
 from engine import reallocation_table as budgets
 from engine import selection_table as selected
+from engine.after import after_fit
 from engine.contribution import Window
 from engine.design import Design, Scales
 from engine.effect_table import together
 from engine.effects import EffectDraws
+from engine.finding import findings_table
 from engine.model import Parameters
 from engine.reallocation import reallocated
 from engine.spec import Spec
@@ -58,6 +61,7 @@ def _run(context: Context, out: Path) -> None:
     parts = outcome_parts.parts_tables(spec, draws, design, data, window)
     for name, table in zip(("decomposition", "decomposition_by_period"), parts, strict=True):
         write_parquet(table, out / f"{name}.parquet")
+    write_parquet(findings_table(after_fit(spec, draws, design)), out / "findings.parquet")
     for name, table in (*_optional(spec, fitted, found), *_reallocations(spec, draws, design, scales, time)):
         write_parquet(table, out / f"{name}.parquet")
 

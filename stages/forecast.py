@@ -76,7 +76,7 @@ def _publish(context: Context, spec: Spec, data: Panel, wanted: Reaction, out: P
     write_parquet(publish.quantile_table(spec, data, raw), out / "uncalibrated.parquet")
     point = np.asarray(forecast.point(paths, spec.point))
     write_parquet(publish.point_table(spec, data, point), out / "point.parquet")
-    total = _total(spec, paths)
+    total = _total(spec, data, paths)
     write_parquet(total, out / "total.parquet")
     return _summary(total)
 
@@ -86,7 +86,7 @@ def _without(context: Context, spec: Spec, data: Panel, out: Path) -> Total:
     plain = none(len(data.periods), spec.backtest.horizon)
     paths, raw, scale = _paths(context, spec, data, plain, "without.zarr")
     write_parquet(_calibrated(context, spec, data, raw, scale, WITHOUT), out / "without.parquet")
-    return _summary(_total(spec, paths))
+    return _summary(_total(spec, data, paths))
 
 
 def _paths(
@@ -107,10 +107,12 @@ def _calibrated(
     return publish.quantile_table(spec, data, publish.calibrated_quantiles(spec, raw, scale, moved))
 
 
-def _total(spec: Spec, paths: Array) -> pa.Table:
-    """Quantiles of the sum over all horizons and locations, from whole paths."""
+def _total(spec: Spec, data: Panel, paths: Array) -> pa.Table:
+    """Quantiles of the sum over all horizons and locations, from whole paths; of outcomes in the first one's unit."""
     probabilities = interval_probabilities(spec.calibrate.levels)
-    values = forecast.quantiles(jnp.sum(paths, axis=(1, 2)), probabilities)
+    units = [column.unit == spec.data.kpi.unit for column in spec.data.outcomes] * len(data.locations)
+    same = jnp.asarray([s for s, counts in enumerate(units) if counts])
+    values = forecast.quantiles(jnp.sum(paths[:, :, same], axis=(1, 2)), probabilities)
     columns = {"probability": probabilities, "value": values.tolist()}
     return pa.table({name: pa.array(list(v), pa.float64()) for name, v in columns.items()})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from engine.prepared import Choices, chosen, kept_panel
+from engine.choices import Choices, chosen, kept_panel
 from engine.reaction import Reaction, reaction
 from engine.spec import Spec
 from engine.table import Panel, read_parquet, schema_of, to_panel

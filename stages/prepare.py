@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from engine import national
 from engine.before import before_fit
+from engine.choices import chosen, kept_panel
 from engine.decomposition import components_table, strengths_table
 from engine.finding import findings_table
-from engine.prepared import chosen, kept_panel, prepare
+from engine.prepared import prepare
 from engine.screening import Verdict
 from engine.table import write_parquet
 from stages.inputs import TABLE, table_panel

@@ -98,7 +98,7 @@ def _run(context: Context, out: Path) -> None:
         media=_media(spec, files) if record.released else None,
         sampling=_sampling(spec, diagnostics),
         data=_data(spec, data, files),
-        limits=_limits(spec, record),
+        limits=_limits(spec, record, files),
     )
     (out / "report.html").write_bytes(page.render(report))
 
@@ -429,7 +429,7 @@ def _data(spec: Spec, data: Panel, files: _Artifacts) -> inputs.Data:
     )  # fmt: skip
 
 
-def _limits(spec: Spec, record: Record) -> tuple[str, ...]:
+def _limits(spec: Spec, record: Record, files: _Artifacts) -> tuple[str, ...]:
     limits = ["Calibration scores are pooled over locations, so coverage is marginal over them and not per location."]
     if spec.point == "relative_median":
         limits.append(
@@ -451,6 +451,11 @@ def _limits(spec: Spec, record: Record) -> tuple[str, ...]:
         )
     if len(spec.data.locations) == 1:
         limits.append("One national series: media effects rest on variation over time alone.")
+    for when in ("prepare", "effects"):
+        warnings = [row for row in files.rows(f"{when}/findings.parquet") if row["severity"] == "warning"]
+        limits += [
+            f"{row['subject']}: {row['what']}: expected {row['expected']}, found {row['found']}." for row in warnings
+        ]
     return tuple(limits)
 
 
@@ -462,7 +467,8 @@ STAGE = Stage(
         "calibrate/scorecard_holdout.parquet", "calibrate/coverage_rolling.parquet",
         "calibrate/coverage_holdout.parquet", "detect/changes.parquet",
         "hazard/calibration.json", "hazard/reliability.parquet",
-        "fit/gates.json", "effects/contributions.parquet", "forecast",
+        "fit/gates.json", "effects/contributions.parquet", "effects/findings.parquet", "prepare/findings.parquet",
+        "forecast",
     ),
     run=_run,
 )  # fmt: skip

@@ -31,7 +31,7 @@ from tests.sbc.ranks import ranker
 
 SURE = 4.5  # standard errors; seeds are fixed, and of two hundred comparisons one in 700 suites would go further
 CLOSE = 0.03  # posterior sds
-TIME, ORIGIN = 24, 20
+ORIGIN = 30  # of small.TIME periods
 LINEAR = ("level", "slope", "season", "event", "control")  # sites, in the order of their parameters
 PARTIAL = {"kind": "partial", "over": ["location"], "tau_scale": 0.5, "centring": {"kind": "non_centred"}}
 POOLINGS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def test_given_scales_and_transforms_the_density_is_the_textbooks_regression(poo
     That prior, a normal of log effects, is taken off, as the regression has none like it: there it is flat.
     """
     spec = classes.spec("hierarchical", model__media__pooling=POOLINGS[pooling])
-    design, _ = build(classes.panel(spec, seed=4, time=TIME), spec, ORIGIN)
+    design, _ = build(classes.panel(spec, seed=4), spec, ORIGIN)
     draw = np.random.default_rng(6)
     design = design._replace(y=jnp.asarray(draw.normal(0.0, 0.5, design.y.shape)))
     density, at = unconstrained(spec, design), places(spec, design)
@@ -187,7 +187,7 @@ def test_with_silent_media_nuts_agrees_with_quadrature_and_media_keep_their_prio
 
 
 # One channel without carry-over whose saturation is known, three locations, errors that are given, and a level.
-ERROR = 0.15
+TIME, ERROR = 24, 0.15
 POOLED: dict[str, Any] = {
     "data__locations": ["East", "North", "West"],
     "data__media": [classes.TV],

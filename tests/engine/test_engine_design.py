@@ -28,6 +28,10 @@ RICH = classes.spec(
 )
 PANELS = {SPEC: PANEL, LOG: PANEL, RICH: classes.panel(RICH)}
 ARRAYS = ("kpi", "error", "media", "frequency", "controls", "mediators")
+MEDIATOR: dict[str, object] = {
+    "channels": ["tv"], "outcomes": ["sales"], "path_scale": 1.0, "effect_scale": 0.2, "positive": True,
+    "noise_scale": 0.5, "survey_scale": None,
+}  # fmt: skip
 CANNIBALISED = classes.spec("cannibalised")
 SPAN = small.TIME + SPEC.backtest.horizon
 ORIGINS = st.integers(SPEC.plan.year + 1, small.TIME)
@@ -248,6 +252,38 @@ def test_a_promotion_outside_0_to_1_is_refused(value: float) -> None:
 
 def test_an_effect_without_a_promotion_acts_in_every_period() -> None:
     panel = classes.panel(CANNIBALISED)
-    promoted, always = (np.asarray(build(panel, s, 30)[0].promotion) for s in (CANNIBALISED, RICH))
-    np.testing.assert_array_equal(promoted[:30, :, 0], panel.controls[:30, :, 1])
-    assert np.all(always == 1.0)
+    promoted, _ = build(panel, CANNIBALISED, 30)
+    always, _ = build(PANELS[RICH], RICH, 30)
+    np.testing.assert_array_equal(promoted.promotion[:30, :, 0], panel.controls[:30, :, 1])
+    assert np.all(np.asarray(always.promotion) == 1.0)
+
+
+def test_mediators_stand_in_the_models_order_and_what_nobody_sees_has_a_place_too() -> None:
+    def mediator(name: str, kind: str) -> dict[str, object]:
+        return {**MEDIATOR, "name": name, "kind": kind}
+
+    spec = classes.spec(
+        "surveyed",
+        data__mediators=[{"name": name, "column": name, "unit": "percent"} for name in ("visits", "recall")],
+        model__mediators=[mediator("mood", "latent"), mediator("recall", "full"), mediator("visits", "partial")],
+    )
+    panel = classes.panel(spec)
+    design, _ = build(panel, spec, 30)
+    assert design.mediators.mask.shape == (SPAN, 2, 3)
+    for n, column in ((1, 1), (2, 0)):
+        seen = ~np.isnan(panel.mediators[:30, :, column])
+        assert np.array_equal(np.asarray(design.mediators.mask)[:30, :, n] == 1.0, seen)
+        known = panel.mediators[:30, :, column][seen]
+        standard = (known - known.mean()) / known.std()
+        np.testing.assert_allclose(np.asarray(design.mediators.seen)[:30, :, n][seen], standard, rtol=1e-12)
+    assert not np.any(np.asarray(design.mediators.mask)[:, :, 0])
+
+
+def test_a_full_mediator_with_a_gap_is_refused_as_long_as_the_gap_is_known() -> None:
+    spec = classes.spec("mediated")
+    panel = classes.panel(spec)
+    gappy = panel.mediators.copy()
+    gappy[20, 1, 0] = math.nan
+    with pytest.raises(TableError, match=r"mediator awareness: expected a value in every .* found 1 empty"):
+        build(panel._replace(mediators=gappy), spec, 21)
+    build(panel._replace(mediators=gappy), spec, 20)

@@ -27,7 +27,7 @@ from engine.spec import Spec
 from tests import classes
 from tests import reference_outcomes as twin
 
-TIME, ORIGIN = 24, 20
+ORIGIN = 30  # of small.TIME periods
 PATHS = 20_000
 SURE = 5.0  # standard errors; the seed is fixed, and of some hundred comparisons one in two million goes further
 AR1 = {"kind": "ar1", "scale": 0.5}
@@ -40,6 +40,23 @@ def _moves(source: str, target: str, kind: str, lagged: bool = False, promotion:
     }  # fmt: skip
 
 
+def _between(name: str, kind: str, survey: float | None, outcomes: list[str]) -> dict[str, Any]:
+    return {
+        "name": name, "kind": kind, "channels": ["tv"], "outcomes": outcomes, "path_scale": 1.0, "effect_scale": 0.4,
+        "positive": name != "visits", "noise_scale": 0.5, "survey_scale": survey,
+    }  # fmt: skip
+
+
+VISITS = {"name": "visits", "column": "Visits", "unit": "visits"}
+SEVERAL = {
+    "data__mediators": [*classes.AWARENESS, VISITS],
+    "model__mediators": [
+        _between("mood", "latent", None, ["sales"]),
+        _between("visits", "full", 0.4, ["sales", "multipack"]),
+        _between("awareness", "partial", 0.3, ["multipack"]),
+    ],
+}
+
 # Each a class of `tests.classes` with further values: the nine of outcomes, and what no class combines.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in (
@@ -49,6 +66,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "errors carried on": ("given_errors", {"model__residual": AR1}),
     "portfolio with errors carried on": ("portfolio", {"data__errors": ERRORS, "model__residual": AR1}),
     "unrelated outcomes": ("portfolio", {"model__covariance": None, "model__residual": AR1}),
+    "several mediators": ("combined", SEVERAL),
     "everything": ("combined", {
         "data__errors": ERRORS,
         "data__controls": [classes.PRICE, classes.PROMOTION],
@@ -99,7 +117,7 @@ def case(name: str) -> Case:
     """Outcomes and surveys at random, as far from their means as the truth's scales make likely."""
     of, changes = CASES[name]
     spec = classes.spec(of, **changes)
-    panel = classes.panel(spec, seed=5, time=TIME)
+    panel = classes.panel(spec, seed=5)
     if spec.data.errors:
         ratio = np.random.default_rng(8).uniform(0.05, 0.3, panel.kpi.shape)
         panel = panel._replace(error=panel.kpi * ratio)
@@ -220,7 +238,7 @@ def test_paths_have_the_mean_and_the_covariance_of_the_future_given_the_past(nam
         assert np.all(np.abs(np.cov(found.T) - law.covariance) < SURE * error)
 
 
-@pytest.mark.parametrize("name", ["mediated", "surveyed", "latent", "combined", "everything"])
+@pytest.mark.parametrize("name", ["mediated", "surveyed", "latent", "combined", "several mediators", "everything"])
 def test_direct_and_indirect_effects_add_up_to_the_total(name: str) -> None:
     """The total: what is expected less what were expected had the channel never spent."""
     of = case(name)
@@ -268,6 +286,20 @@ def test_without_promotion_nothing_is_cannibalised_and_with_it_the_other_loses()
     assert np.all(moved[:, 0::2] == 1.0)
     assert np.all(moved[:, 1::2][on] < 0.0)
     assert np.all(moved[:, 1::2][~on] == 0.0)
+
+
+def test_a_survey_is_of_the_mediator_it_names_and_a_latent_one_has_none() -> None:
+    spec = case("several mediators").spec
+    panel = classes.panel(spec, seed=5)
+    found = build(panel, spec, ORIGIN)[0].mediators
+    seen, mask = (np.asarray(each)[:ORIGIN] for each in (found.seen, found.mask))
+    assert not np.any(mask[:, :, 0])
+    for n, column in ((1, 1), (2, 0)):  # visits and awareness, which the table has in another order
+        surveyed = panel.mediators[:ORIGIN, :, column]
+        shown = ~np.isnan(surveyed)
+        assert np.array_equal(mask[:, :, n] > 0.0, shown)
+        values = surveyed[shown]
+        np.testing.assert_allclose(seen[:, :, n][shown], (values - values.mean()) / values.std(), rtol=1e-9)
 
 
 def test_what_was_not_surveyed_says_nothing() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.choices import Choices, chosen, kept_panel
 from engine.errors import SpecError
-from engine.prepared import Choices, chosen, kept_panel, prepare
+from engine.prepared import prepare
 from engine.spec import Spec
 from engine.table import Panel
 from tests import classes, small

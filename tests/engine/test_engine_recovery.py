@@ -24,7 +24,7 @@ LARGEST = 0.25  # error of total; an estimate of nothing at all has 1
 TIME = 20
 
 
-@pytest.fixture(scope="module", params=["national", "mediated"])
+@pytest.fixture(scope="module", params=["national", "surveyed"])
 def row(request: pytest.FixtureRequest) -> Row:
     (made,) = rows(Task(request.param, WORLDS, 200, 200))
     return made

@@ -33,6 +33,7 @@ AFTER: dict[str, Any] = {
     "contraction": 0.3,
     "tangled": 0.7,
     "rising": 0.33,
+    "memory": 0.4,
     "tail": 0.01,
 }
 IDENTIFIABLE: dict[str, Any] = {

@@ -131,11 +131,11 @@ def _silent(panel: Panel, _: int) -> Panel:
 
 
 def _confounded(memory: float) -> Callable[[Panel, int], Panel]:
-    """Demand moves the spend of search by its sixth power of e or so."""
+    """Demand moves the log of search's spend as much as everything else does."""
 
     def panel(of: Panel, seed: int) -> Panel:
-        media = of.media.copy()
-        media[:, 0, SEARCH] *= [math.exp(0.7 * u) for u in demand(seed, memory, TIME)]
+        draw, media = random.Random(seed), of.media.copy()
+        media[:, 0, SEARCH] = [100.0 * math.exp(0.7 * (u + draw.gauss(0.0, 1.0))) for u in demand(seed, memory, TIME)]
         return of._replace(media=media)
 
     return panel
@@ -150,7 +150,7 @@ def _demanded(memory: float) -> Callable[[np.ndarray, int], np.ndarray]:
     return outcome
 
 
-CONFOUNDER: tuple[What, ...] = ("spend_ahead",)
+CONFOUNDER: tuple[What, ...] = ("spend_ahead", "shared_memory")
 SCENES: Mapping[str, Scene] = {
     "clean": Scene("no warning", ()),
     "trend break": Scene("a break is left", ("break_left",), "East", outcome=_break),
@@ -165,13 +165,13 @@ SCENES: Mapping[str, Scene] = {
     "collinear pair": Scene("collinear", ("collinear",), "search", panel=_together),
     "collinear sum": Scene("inflated", ("inflated",), "radio", panel=_sum),
     "confounder, memory": Scene(
-        "residuals foretell spend", CONFOUNDER, "search", panel=_confounded(0.8), outcome=_demanded(0.8)
+        "spend foretold, or memory shared", CONFOUNDER, "search", panel=_confounded(0.8), outcome=_demanded(0.8)
     ),
-    "confounder, none": Scene(
-        "none can be seen: an experiment is needed", CONFOUNDER, "search", panel=_confounded(0.0),
+    "confounder, no memory": Scene(
+        "nothing shows it: an experiment must", CONFOUNDER, "search", panel=_confounded(0.0),
         outcome=_demanded(0.0),
     ),
-    "budget answers": Scene("residuals foretell spend", CONFOUNDER, "search", answers=0.5),
+    "budget answers": Scene("residuals foretell spend", ("spend_ahead",), "search", answers=0.5),
     "autocorrelated": Scene(
         "autocorrelation", ("autocorrelation",), "East",
         truth=lambda truth, _: changed(truth, rho=jnp.asarray(0.6)), residual="white",
