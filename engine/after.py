@@ -78,15 +78,15 @@ def _spend(design: Design, known: int) -> np.ndarray:
     return np.asarray(design.media.spend)[:known, ..., 0]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _misfits(spec: Spec, tested: tuple[int, ...], tests: Along, draws: Parameters, design: Design) -> Left:
+@partial(jax.jit, static_argnums=0)
+def _misfits(spec: Spec, tests: Along, draws: Parameters, design: Design) -> Left:
     assert spec.checks is not None
     assert spec.checks.after_fit is not None
     limits, time = spec.checks.after_fit, tests.full.shape[0]
     memory = isinstance(spec.model.residual, Autoregressive)
 
     def one(p: Parameters) -> Left:
-        response = counterfactual.effects(spec, p, design).response[:time][:, :, np.asarray(tested, dtype=int)]
+        response = counterfactual.effects(spec, p, design).response[:time]
         return misfit.left(limits, memory, tests, pivots(spec, p, design)[:time], p.noise, response)
 
     return jax.lax.map(one, draws)
@@ -107,18 +107,17 @@ def results(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, mov
     if known <= limits.lags:
         raise SpecError(f"checks.after_fit.lags: expected fewer than the {known} known periods, found {limits.lags}")
     full = np.asarray([float(np.all(row >= 1.0)) for row in np.asarray(design.weight)[:known]])
-    spend = _spend(design, known)[:, :, np.asarray(moving, dtype=int)]
-    tests = misfit.along(limits, full, not isinstance(spec.model.trend, NoTrend), spend)
-    left = _misfits(spec, tuple(moving), tests, draws, design)
+    tests = misfit.along(limits, full, not isinstance(spec.model.trend, NoTrend), _spend(design, known))
+    left = _misfits(spec, tests, draws, design)
     chances = jax.tree.map(lambda p: np.asarray(misfit.agreed(p)), misfit.chances(left))
     usual = jax.tree.map(lambda x: np.asarray(jnp.sum(x, axis=0) / x.shape[0]), left)  # over draws
     for s, name in enumerate(spec.data.series):
         yield from _of_series(limits, name, s, known, chances, usual)
-    for a, m in enumerate(moving):
+    for m in moving:
         for o, outcome in enumerate(spec.data.outcomes):
             name = spec.data.media[m].name
             subject = name if len(spec.data.outcomes) == 1 else f"{name} on {outcome.name}"
-            yield from _of_channel(limits, subject, a, o, chances, usual)
+            yield from _of_channel(limits, subject, m, o, chances, usual)
 
 
 def _of_series(
@@ -144,14 +143,14 @@ def _slowest(limits: AfterFit) -> int:
 
 
 def _of_channel(
-    limits: AfterFit, subject: str, a: int, o: int, chances: misfit.Chances, usual: Left
+    limits: AfterFit, subject: str, m: int, o: int, chances: misfit.Chances, usual: Left
 ) -> Iterator[_Test]:
-    if usual.ahead[a, o] != 0.0:  # there is spend to come that the past does not tell
+    if usual.ahead[m, o] != 0.0:  # there is spend to come that the past does not tell
         expected = f"residuals that do not foretell spend over {limits.leads} periods"
-        sign = "more" if usual.ahead[a, o] > 0.0 else "less"
+        sign = "more" if usual.ahead[m, o] > 0.0 else "less"
         found = f"{sign} spend after a high residual than spend before tells"
-        yield _Test(subject, "spend_ahead", expected, found, float(chances.ahead[a, o]))
-    sign = "more" if usual.moved[a, o] > 0.0 else "less"
+        yield _Test(subject, "spend_ahead", expected, found, float(chances.ahead[m, o]))
+    sign = "more" if usual.moved[m, o] > 0.0 else "less"
     yield _Test(
-        subject, "effect_moved", "the same effect in both halves", f"{sign} in the second", float(chances.moved[a, o])
+        subject, "effect_moved", "the same effect in both halves", f"{sign} in the second", float(chances.moved[m, o])
     )

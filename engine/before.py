@@ -124,19 +124,16 @@ def modified_scores(spend: Sequence[float]) -> list[tuple[int, float]]:
 
 
 def _outside(limits: BeforeFit, curve: Saturation, name: str, seen: np.ndarray) -> Iterator[Finding]:
-    positive = [value for value in seen.ravel().tolist() if value > 0.0]
-    if not positive:
-        return
-    below, above = half_below(curve, min(positive)), half_below(curve, max(positive))
-    if below is None or above is None:
+    """Where a channel was silent, what is carried over takes every value down to nothing."""
+    least, most = float(seen.min()), float(seen.max())
+    above = half_below(curve, most) if most > 0.0 else None
+    below = half_below(curve, least) if least > 0.0 else 0.0
+    if above is None or below is None:
         return
     mass = below + (1.0 - above)
     if mass > limits.outside:
-        allowed = (
-            f"at most {limits.outside:.3g} of the prior of half-saturation outside of "
-            f"[{min(positive):.3g}, {max(positive):.3g}] times the mean"
-        )
-        yield Finding(name, "saturation_outside", allowed, f"{mass:.3g}")
+        allowed = f"at most {limits.outside:.3g} of the prior of half-saturation outside of "
+        yield Finding(name, "saturation_outside", allowed + f"[{least:.3g}, {most:.3g}] times the mean", f"{mass:.3g}")
 
 
 def half_below(curve: Saturation, x: float) -> float | None:

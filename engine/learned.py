@@ -8,8 +8,8 @@
   spends seen is then the prior's.
 - effect_beyond_prior: the effect's median lies in the upper tail of its prior: the data ask for more than was thought
   plausible, and so does a confounder that was left out.
-- shared_memory: spend and residual are both correlated with themselves a period before. Demand that is not in the model,
-  has memory and moves both would look like this, and the fit takes it for effect (Yule 1926, doi:10.2307/2341482).
+- shared_memory: spend and residual are both correlated with themselves a period before. Demand that has memory, moves
+  both and is not in the model looks like this, and the fit takes it for effect (Yule 1926, doi:10.2307/2341482).
 Source of contraction: Betancourt (2018), section 4 of "Calibrating Model-Based Inferences and Decisions",
 arXiv:1803.08393.
 """

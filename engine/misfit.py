@@ -8,7 +8,7 @@ break left       x on a step and a change of slope at every split, beside level,
                  degrees, P(F > f) = (what is left with them / without them)^(degrees / 2), over all splits by
                  Bonferroni's bound. The autocorrelation is estimated anew beside them, for a break that the fit took
                  for memory would hide itself (Vogelsang 1999, Journal of Econometrics 88, 283-299). Exact without
-                 memory; with it, for long data
+                 memory; with it, for long data (60 periods and rho = .4: 1.8 % of right models fail at level 1 %)
 spend ahead      z on the logs of a channel's spend in the next periods, the j-th weighted 1 / j, free of its present
                  and past: standard normal. Effects do not come before their cause, so what follows is a sign that
                  demand moved the spend: that the budget answered it, or that something not in the model moves both
@@ -47,18 +47,18 @@ class Along(NamedTuple):
     steps: Array  # (T, K) 1 from a split on
     slopes: Array  # (T, K) periods since a split
     half: Array  # (T,) 1 in the second half, -1 in the first
-    ahead: Array  # (A, T, L) spend to come, of length 1; 0 where the past tells it, or nothing moves
+    ahead: Array  # (M, T, L) spend to come, of length 1; 0 where the past tells it, or nothing moves
 
 
 class Left(NamedTuple):
-    """Statistics of one draw. A channels that are tested."""
+    """Statistics of one draw; 0 of a channel that nothing is left of."""
 
     correlation: Array  # (lags, S)
     box: Array  # (S,) Ljung and Box's
     power: Array  # (q, S) share of the periodogram
     split: Array  # (K, S) -log of the p-value of each split
-    ahead: Array  # (A, O) standard normal
-    moved: Array  # (A, O) standard normal
+    ahead: Array  # (M, O) standard normal
+    moved: Array  # (M, O) standard normal
 
 
 class Chances(NamedTuple):
@@ -67,12 +67,12 @@ class Chances(NamedTuple):
     box: Array  # (S,)
     power: Array  # (S,)
     split: Array  # (S,)
-    ahead: Array  # (A, O)
-    moved: Array  # (A, O)
+    ahead: Array  # (M, O)
+    moved: Array  # (M, O)
 
 
 def along(limits: AfterFit, full: np.ndarray, line: bool, spend: np.ndarray) -> Along:
-    """full: (T,); line: whether the model has a trend; spend: (T, L, A) of the channels tested, over its mean."""
+    """full: (T,); line: whether the model has a trend; spend: (T, L, M)."""
     time = len(full)
     t = np.arange(time, dtype=np.float64)
     splits = np.arange(limits.edge, time - limits.edge + 1)
@@ -96,15 +96,16 @@ def _waves(time: int, cycles: float) -> Array:
 
 
 def _leads(leads: int, full: np.ndarray, spend: np.ndarray) -> np.ndarray:
-    """(A, T, L): of each channel sum_j log(1 + spend j ahead) / j, j = 1..leads, free of location means and the past.
+    """(M, T, L): of each channel sum_j log(1 + spend j ahead / q) / j, j = 1..leads, free of past and location means.
 
-    0 where a lead or a lag lies outside of the known periods.
+    q is a low spend, the lower tenth of the positive ones. 0 where a lead or a lag is not known.
     """
     time, places, channels = spend.shape
     out = np.zeros((channels, time, places))
     rows = [t for t in range(leads, time - leads) if full[t] > 0.0]
     for m in range(channels):
-        logs = [[math.log1p(value) for value in row] for row in spend[:, :, m].T.tolist()]
+        low = _low(spend[:, :, m].ravel().tolist())
+        logs = [[math.log1p(value / low) for value in row] for row in spend[:, :, m].T.tolist()]
         past: list[list[float]] = []
         for lag in range(leads + 1):
             unit = _free(_centred([[log[t - lag] for t in rows] for log in logs]), past)
@@ -114,6 +115,11 @@ def _leads(leads: int, full: np.ndarray, spend: np.ndarray) -> np.ndarray:
         if unit:
             out[m, rows] = np.asarray(unit).reshape(places, len(rows)).T
     return out
+
+
+def _low(spend: Sequence[float]) -> float:
+    positive = sorted(value for value in spend if value > 0.0) or [1.0]
+    return positive[len(positive) // 10]
 
 
 def _centred(columns: Sequence[Sequence[float]]) -> list[float]:
@@ -139,9 +145,7 @@ def _free(column: list[float], units: Sequence[Sequence[float]]) -> list[float]:
 
 
 def left(limits: AfterFit, memory: bool, tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -> Left:
-    """Of one draw. z: (T, S); response: (T, L, A) transformed media of the channels tested; memory: whether the model
-    has an autocorrelation.
-    """
+    """Of one draw. z: (T, S); response: (T, L, M) transformed media; memory: whether the model has one."""
     correlation, box = _box(limits.lags, tests.full, z)
     waves = jnp.sum(jnp.sum(tests.waves[..., None] * z[:, None, None, :], axis=0) ** 2, axis=1)  # (q, S)
     places = response.shape[1]
@@ -200,12 +204,12 @@ def _moved(tests: Along, z: Array, noise_of: NoiseParameters, response: Array) -
     """Each series' regressor in units of its own noise."""
     columns = jnp.concatenate([tests.base, tests.half[:, None]], axis=1)
     base = _filtered(tests, columns, noise_of)
-    usual = _filtered(tests, response, noise_of)  # (T, L, A)
+    usual = _filtered(tests, response, noise_of)  # (T, L, M)
     units = _units([*(base[:, b, None, None] for b in range(base.shape[1])), usual])
     turned = _without(_filtered(tests, response * tests.half[:, None, None], noise_of), units)
     sigma = noise_of.sigma.reshape(z.shape[1:])  # (L, O)
-    size = jnp.sum(jnp.sum(turned**2, axis=0)[:, None, :] / sigma[:, :, None] ** 2, axis=0)  # (O, A)
-    found = jnp.sum(turned[:, :, None, :] * z[:, :, :, None], axis=0)  # (L, O, A)
+    size = jnp.sum(jnp.sum(turned**2, axis=0)[:, None, :] / sigma[:, :, None] ** 2, axis=0)  # (O, M)
+    found = jnp.sum(turned[:, :, None, :] * z[:, :, :, None], axis=0)  # (L, O, M)
     added = jnp.sum(found / sigma[:, :, None], axis=0)
     return jnp.where(size > 0.0, added / jnp.sqrt(jnp.where(size > 0.0, size, 1.0)), 0.0).T
 

@@ -31,10 +31,14 @@ def pivots(spec: Spec, p: Parameters, design: Design) -> Array:
     """z of the draw `p`: (T, S); 0 where the likelihood does not count a period in full."""
     y = _demand(spec, design.y, model.metric(p, design))
     innovation = noise.standardised(p.noise, model.residual(spec, p, design, y).outcome)
+    return jnp.where(design.weight >= 1.0, standard(spec, p, design.error, innovation), 0.0)
+
+
+def standard(spec: Spec, p: Parameters, error: Array, innovation: Array) -> Array:
+    """z of innovations (T, S), each period's given those before. error: (T, S), or (T, 0) where none is given."""
     blurred = bool(spec.model.mediators) and not spec.model.conditional
     mixed = spec.model.covariance is not None or blurred
-    z = _whitened(spec, p, design, innovation) if mixed else _scores(spec, p, design, innovation)
-    return jnp.where(design.weight >= 1.0, z, 0.0)
+    return (_whitened if mixed else _scores)(spec, p, error, innovation)
 
 
 def _demand(spec: Spec, y: Array, scale: Array) -> Array:
@@ -42,9 +46,9 @@ def _demand(spec: Spec, y: Array, scale: Array) -> Array:
     return y - scale if spec.model.outcome == "log" else (1.0 + y) * jnp.exp(-scale) - 1.0
 
 
-def _scores(spec: Spec, p: Parameters, design: Design, innovation: Array) -> Array:
+def _scores(spec: Spec, p: Parameters, error: Array, innovation: Array) -> Array:
     """Of outcomes that scatter independently."""
-    law, error = spec.model.likelihood, design.error
+    law = spec.model.likelihood
     sigma = p.noise.sigma if error.shape[1] == 0 else jnp.sqrt(p.noise.sigma * p.noise.sigma + error * error)
     standard = innovation / sigma
     if isinstance(law, StudentT):
@@ -59,13 +63,13 @@ def _normal(probability: Array) -> Array:
     return ndtri(jnp.clip(probability, EDGE, 1.0 - EDGE))
 
 
-def _whitened(spec: Spec, p: Parameters, design: Design, innovation: Array) -> Array:
+def _whitened(spec: Spec, p: Parameters, error: Array, innovation: Array) -> Array:
     """Of outcomes with a covariance, what mediators that are not known exactly add to it included."""
     places = layout(spec)
     size, time = places.outcomes, innovation.shape[0]
     lower = noise.cholesky(spec.model, places, p.noise)  # (L, O, O)
     gamma, disturbance = p.mediation.mediator_effect, p.mediation.mediator_noise**2
-    given = design.error.reshape(time, places.locations, size) if design.error.shape[1] else None
+    given = error.reshape(time, places.locations, size) if error.shape[1] else None
     matrix: list[list[Entry]] = []
     for i in range(size):
         row: list[Entry] = []

@@ -8,6 +8,7 @@ which a Gaussian world is linear: its whole covariance is that of a matrix that 
 
 from __future__ import annotations
 
+import math
 import random
 from functools import partial
 from typing import NamedTuple
@@ -84,7 +85,8 @@ class Maker:
 
 
 def _drawn(spec: Spec, design: Design, key: Array) -> Parameters:
-    return seeded(sample_parameters, key)(spec, design)
+    found: Parameters = seeded(sample_parameters, key)(spec, design)
+    return found
 
 
 def drawn_shocks(spec: Spec, truth: Parameters, design: Design, key: Array) -> Shocks:
@@ -140,9 +142,9 @@ def _innovation(
     """Of one location and period: (O,)."""
     z = shocks.innovation[t, own]
     if spec.model.covariance is None:  # a given error is of the innovation's own law
-        return np.sqrt(sigma**2 + error**2) * z
+        return np.asarray(np.sqrt(sigma**2 + error**2) * z)
     scatter = factor @ (sigma * z) if spec.model.covariance.kind == "ldl" else sigma * (factor @ z)
-    return scatter + error * shocks.error[t, own]
+    return np.asarray(scatter + error * shocks.error[t, own])
 
 
 def _between(places: Layout, effect: np.ndarray, promotion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,15 +168,15 @@ def panel(of: Spec, seed: int, time: int) -> Panel:
     media = np.zeros(base.media.shape)
     for m, column in enumerate(of.data.media):
         rows = [_flown(draw, time, m % 2 == 0, 100.0 * draw.uniform(0.5, 1.5)) for _ in base.locations]
-        for place in range(media.shape[1]):
+        for place in range(len(base.locations)):
             media[:, place, m] = rows[0 if column.national else place]
-    frequency = base.frequency.copy()
-    for index in np.ndindex(*frequency.shape):
-        frequency[index] = draw.lognormvariate(1.0, 0.5)
-    error = base.error.copy()
-    for index in np.ndindex(*error.shape):
-        error[index] *= draw.lognormvariate(0.0, 1.0)
+    frequency = _lognormal(draw, base.frequency.shape, 1.0, 0.5)
+    error = base.error * _lognormal(draw, base.error.shape, 0.0, 1.0)
     return base._replace(media=media, frequency=frequency, error=error)
+
+
+def _lognormal(draw: random.Random, shape: tuple[int, ...], mean: float, sd: float) -> np.ndarray:
+    return np.asarray([draw.lognormvariate(mean, sd) for _ in range(math.prod(shape))]).reshape(shape)
 
 
 def _flown(draw: random.Random, time: int, flights: bool, level: float) -> list[float]:

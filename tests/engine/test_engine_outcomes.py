@@ -42,7 +42,7 @@ def _moves(source: str, target: str, kind: str, lagged: bool = False, promotion:
 
 def _between(name: str, kind: str, survey: float | None, outcomes: list[str]) -> dict[str, Any]:
     return {
-        "name": name, "kind": kind, "channels": ["tv"], "outcomes": outcomes, "path_scale": 1.0, "effect_scale": 0.4,
+        "name": name, "kind": kind, "channels": ["tv"], "outcomes": outcomes, "path_scale": 1.0, "effect_scale": 1.0,
         "positive": name != "visits", "noise_scale": 0.5, "survey_scale": survey,
     }  # fmt: skip
 
@@ -60,21 +60,24 @@ SEVERAL = {
 # Each a class of `tests.classes` with further values: the nine of outcomes, and what no class combines.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in (
-        "hierarchical", "given_errors", "portfolio", "modified_cholesky", "simultaneous", "mediated", "surveyed",
-        "latent", "combined",
+        "hierarchical", "given_errors", "portfolio", "modified_cholesky", "simultaneous", "surveyed", "latent",
+        "combined",
     )},
+    "mediated": ("mediated", {"model__mediators": [_between("awareness", "full", None, ["sales"])]}),
     "errors carried on": ("given_errors", {"model__residual": AR1}),
     "portfolio with errors carried on": ("portfolio", {"data__errors": ERRORS, "model__residual": AR1}),
+    "modified Cholesky with errors": ("modified_cholesky", {"data__errors": ERRORS}),
     "unrelated outcomes": ("portfolio", {"model__covariance": None, "model__residual": AR1}),
     "several mediators": ("combined", SEVERAL),
     "everything": ("combined", {
         "data__errors": ERRORS,
         "data__controls": [classes.PRICE, classes.PROMOTION],
         "model__covariance": {"kind": "ldl", "scale": 0.5},
+        "model__mediators": [_between("awareness", "partial", 0.3, ["sales", "multipack"])],
         "model__cross_effects": [
             _moves("sales", "multipack", "cannibalisation", promotion="promotion"),
             _moves("multipack", "sales", "spillover"),
-            _moves("sales", "multipack", "halo", lagged=True),
+            _moves("sales", "multipack", "halo", lagged=True, promotion="promotion"),
         ],
     }),
 }  # fmt: skip
@@ -101,9 +104,23 @@ class Case(NamedTuple):
     found: Found
 
 
+def _visible(p: Parameters) -> Parameters:
+    """The draw with mediators that scatter, move outcomes and are surveyed with error by more than a trifle."""
+
+    def away(x: Array, by: float) -> Array:
+        return jnp.where(x == 0.0, 0.0, x + by * jnp.sign(x))
+
+    between = p.mediation._replace(
+        mediator_effect=away(p.mediation.mediator_effect, 0.5),
+        mediator_noise=away(p.mediation.mediator_noise, 0.4),
+        survey_noise=away(p.mediation.survey_noise, 0.2),
+    )
+    return p._replace(mediation=between)
+
+
 def _said(spec: Spec, design: Design, key: Array) -> Found:
     """Of one draw from the priors; one program a specification."""
-    p = seeded(model.sample_parameters, key)(spec, design)
+    p = _visible(seeded(model.sample_parameters, key)(spec, design))
     off = design.media._replace(spend=design.media.spend.at[:, :, 0].set(0.0))
     return Found(
         p, model.log_likelihood(spec, p, design), model.one_step(spec, p, design, design.y),
@@ -258,6 +275,15 @@ def test_direct_and_indirect_effects_add_up_to_the_total(name: str) -> None:
             right = spent[t, place] * (direct + through) + each.then[t] @ before
             before = np.linalg.solve(np.eye(size) - each.now[t], right)
             np.testing.assert_allclose(total[t, own], before, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["mediated", "several mediators"])
+def test_a_mediator_is_at_its_level_where_media_are_as_usual(name: str) -> None:
+    of = case(name)
+    p, built = of.found.truth.mediation, np.asarray(of.found.levels.mediator)[:ORIGIN]
+    usual = np.broadcast_to(np.asarray(p.mediator_level), built.shape[1:])
+    np.testing.assert_allclose(built.mean(axis=0), usual, atol=1e-12)
+    assert np.all(built.std(axis=0) > 0.0)
 
 
 @pytest.mark.parametrize("name", ["simultaneous", "combined", "everything"])

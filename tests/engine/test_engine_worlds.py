@@ -47,10 +47,15 @@ ERRORS = {  # of measurement, of two outcomes
         {"name": "e2", "column": "E2", "unit": "USD"},
     ]
 }
+AWARENESS: dict[str, Any] = {
+    "name": "awareness", "kind": "full", "channels": ["tv"], "outcomes": ["sales"], "path_scale": 1.0,
+    "effect_scale": 0.2, "positive": True, "noise_scale": 0.5, "survey_scale": None,
+}  # fmt: skip
+BRAND = {**AWARENESS, "name": "brand", "kind": "latent", "positive": False}  # which nobody ever saw
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "given_errors": ("given_errors", {"model__residual": {"kind": "ar1", "scale": 0.9}}),
     "both_ways": ("modified_cholesky", BOTH_WAYS),
-    "mediated": ("mediated", {}),
+    "mediated": ("mediated", {"model__mediators": [BRAND, AWARENESS]}),
     "combined": ("combined", ERRORS),
 }
 SEEDS = (1, 2, 3)
@@ -103,7 +108,7 @@ def law(spec: Spec, maker: Maker, world: World) -> Law:
     none = Shocks(*(np.zeros(part.shape) for part in shocks))
 
     def vector(seen: Seen) -> np.ndarray:
-        surveyed = seen.mediators[mask] if mask.shape[2] else np.zeros(0)
+        surveyed = seen.mediators[mask]
         return np.concatenate([seen.y[:ORIGIN].ravel(), surveyed, seen.y[ORIGIN:].ravel()])
 
     def show(given: Shocks) -> np.ndarray:

@@ -41,12 +41,12 @@ class Recovered(NamedTuple):
     @property
     def covered(self) -> np.ndarray:
         """(pair,) whether truth lies within the interval."""
-        return (self.low <= self.truth) & (self.truth <= self.high)
+        return np.asarray((self.low <= self.truth) & (self.truth <= self.high))
 
     @property
     def of_each(self) -> np.ndarray:
         """(pair,) absolute error over truth."""
-        return np.abs(self.mean - self.truth) / np.abs(self.truth)
+        return np.asarray(np.abs(self.mean - self.truth) / np.abs(self.truth))
 
 
 def contributions(spec: Spec, p: Parameters, design: Design) -> Array:
@@ -90,7 +90,7 @@ class Fitter:
     def by_outcome(self, added: np.ndarray) -> np.ndarray:
         """(..., M, S) -> (..., M * O)."""
         places = layout(self._spec)
-        split = added.reshape(*added.shape[:-1], places.locations, places.outcomes).sum(axis=-2)
+        split: np.ndarray = added.reshape(*added.shape[:-1], places.locations, places.outcomes).sum(axis=-2)
         return split.reshape(*split.shape[:-2], -1)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from engine import counterfactual
 from engine.after import after_fit
 from engine.before import before_fit
 from engine.design import Design, build
 from engine.finding import Finding
 from engine.fit import Chain, Sampler
+from engine.model import Parameters
 from engine.prng import stream
 from engine.spec import Spec
 from engine.table import Panel
@@ -22,6 +27,7 @@ from tests.stress.scenes import SIGMA, Scene, usual
 from tests.worlds import Maker, World
 
 WARMUP, DRAWS = 300, 400
+LEVELS = (0.8, 0.9)  # of intervals
 
 
 class Stressed(NamedTuple):
@@ -29,13 +35,8 @@ class Stressed(NamedTuple):
 
     panel: Panel
     world: World
-    chain: Chain
     findings: tuple[Finding, ...]
-
-    @property
-    def warnings(self) -> tuple[Finding, ...]:
-        """Those that speak against the fit or its data."""
-        return tuple(finding for finding in self.findings if finding.severity == "warning")
+    held: np.ndarray  # (level, M) whether each interval of what a channel added holds the truth
 
 
 class Stress:
@@ -50,6 +51,10 @@ class Stress:
         self._samplers: Mapping[str, Sampler] = {
             residual: Sampler(spec, WARMUP, DRAWS, build(any_panel, spec, model.TIME)[0])
             for residual, spec in self._specs.items()
+        }
+        self._truly = jax.jit(partial(added, self._truth))
+        self._added = {
+            residual: jax.jit(partial(_each, partial(added, spec))) for residual, spec in self._specs.items()
         }
 
     def spec(self, residual: str) -> Spec:
@@ -82,11 +87,35 @@ class Stress:
         spec = self._specs[scene.residual]
         chain = self.chain(scene.residual, world.design, seed)
         found = (*before_fit(spec, known(panel, scene.known)), *after_fit(spec, chain.parameters, world.design))
-        return Stressed(panel, world, chain, found)
+        return Stressed(panel, world, found, self.held(scene.residual, chain, world))
+
+    def held(self, residual: str, chain: Chain, world: World) -> np.ndarray:
+        """(level, M)."""
+        draws = jax.tree.map(jnp.asarray, chain.parameters)
+        true = np.asarray(self._truly(world.truth, world.design))
+        return within(np.asarray(self._added[residual](draws, world.design)), true)
 
     def chain(self, residual: str, design: Design, seed: int) -> Chain:
         """One chain."""
         return self._samplers[residual].chain(design, stream(seed, "stress", "fit"))
+
+
+def added(spec: Spec, p: Parameters, design: Design) -> Array:
+    """What each channel added over the known periods, in one draw: (M,)."""
+    return jnp.sum(jnp.sum(counterfactual.effects(spec, p, design).added * design.known[..., None], axis=0), axis=0)
+
+
+def _each(of: Callable[[Parameters, Design], Array], draws: Parameters, design: Design) -> Array:
+    return jax.lax.map(lambda p: of(p, design), draws)
+
+
+def within(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(level, k): whether central intervals of draws (draw, k) hold the truth (k,)."""
+    rows = []
+    for level in LEVELS:
+        low, high = np.quantile(draws, [0.5 - level / 2.0, 0.5 + level / 2.0], axis=0)
+        rows.append((low <= truth) & (truth <= high))
+    return np.asarray(rows)
 
 
 def known(panel: Panel, count: int) -> Panel:

@@ -22,6 +22,7 @@ from tests.drawn import changed
 from tests.stress.model import TIME
 
 SIGMA, RHO = 0.05, 0.3
+BREAK = 94  # the first period of another level, or slope
 TV, SEARCH, RADIO = 0, 1, 2
 
 
@@ -38,11 +39,15 @@ def _same_outcome(y: np.ndarray, _: int) -> np.ndarray:
 
 
 class Scene(NamedTuple):
-    """One kind of world. `raised`: findings of which at least one must be raised, of `subject` where one is named."""
+    """One kind of world. `raised`: findings of which at least one must be raised, of `subject` where one is named.
+
+    least: the share of worlds in which that must happen; 0 where it is known that it does not.
+    """
 
     verdict: str
     raised: tuple[What, ...]
     subject: str = ""
+    least: float = 0.8
     panel: Callable[[Panel, int], Panel] = _same_panel  # of (panel, seed)
     truth: Callable[[Parameters, Panel], Parameters] = _same_truth
     outcome: Callable[[np.ndarray, int], np.ndarray] = _same_outcome  # of (y (T, S) on the model's scale, seed)
@@ -68,14 +73,14 @@ def demand(seed: int, memory: float, time: int) -> list[float]:
 def _break(y: np.ndarray, _: int) -> np.ndarray:
     """Four noise scales down from the 95th week on."""
     out = y.copy()
-    out[94:] -= 4.0 * SIGMA
+    out[BREAK:] -= 4.0 * SIGMA
     return out
 
 
 def _turn(y: np.ndarray, _: int) -> np.ndarray:
     """From the 95th week on, a tenth of a noise scale less each week."""
     out = y.copy()
-    out[94:] -= 0.1 * SIGMA * np.arange(len(y) - 94)[:, None]
+    out[BREAK:] -= 0.1 * SIGMA * np.arange(len(y) - BREAK)[:, None]
     return out
 
 
@@ -150,32 +155,36 @@ def _demanded(memory: float) -> Callable[[np.ndarray, int], np.ndarray]:
     return outcome
 
 
-CONFOUNDER: tuple[What, ...] = ("spend_ahead", "shared_memory")
+def _lasting(truth: Parameters, _: Panel) -> Parameters:
+    """Six tenths of a residual are left a period later."""
+    return changed(truth, rho=jnp.asarray(0.6))
+
+
 SCENES: Mapping[str, Scene] = {
-    "clean": Scene("no warning", ()),
-    "trend break": Scene("a break is left", ("break_left",), "East", outcome=_break),
+    "trend break": Scene("a break is left", ("break_left",), "East", 0.7, outcome=_break),
     "trend turn": Scene("a break is left", ("break_left",), "East", outcome=_turn),
-    "season, 9 weeks": Scene("a wave is left", ("season_left",), "East", outcome=_wave(9.0, 1.5)),
-    "season, 9 weeks, low": Scene("a wave is left", ("season_left",), "East", outcome=_wave(9.0, 1.0)),
-    "season, month": Scene("a wave is left", ("season_left",), "East", outcome=_wave(30.4 / 7.0, 1.0)),
+    "season of a month": Scene("a wave is left", ("season_left",), "East", outcome=_wave(30.4 / 7.0, 1.0)),
+    "season of 9 weeks": Scene("a wave is left", ("season_left",), "East", outcome=_wave(9.0, 1.5)),
+    "season of 9 weeks, low": Scene("a wave is left", ("season_left",), "East", 0.1, outcome=_wave(9.0, 1.0)),
     "saturation outside": Scene(
-        "the data do not bound the curve", ("saturation_unbounded",), "search", truth=_unsaturated,
+        "data do not bound the curve", ("saturation_unbounded",), "search", truth=_unsaturated
     ),
     "spend outlier": Scene("an outlier", ("outlier",), "search", panel=_outlier),
     "collinear pair": Scene("collinear", ("collinear",), "search", panel=_together),
     "collinear sum": Scene("inflated", ("inflated",), "radio", panel=_sum),
-    "confounder, memory": Scene(
-        "spend foretold, or memory shared", CONFOUNDER, "search", panel=_confounded(0.8), outcome=_demanded(0.8)
+    "confounder with memory": Scene(
+        "residuals foretell spend, or share its memory", ("spend_ahead", "shared_memory"), "search", 0.3,
+        panel=_confounded(0.8), outcome=_demanded(0.8),
     ),
-    "confounder, no memory": Scene(
-        "nothing shows it: an experiment must", CONFOUNDER, "search", panel=_confounded(0.0),
-        outcome=_demanded(0.0),
+    "confounder without memory": Scene(
+        "nothing shows it: an experiment must", ("spend_ahead", "shared_memory"), "search", 0.0,
+        panel=_confounded(0.0), outcome=_demanded(0.0),
     ),
-    "budget answers": Scene("residuals foretell spend", ("spend_ahead",), "search", answers=0.5),
-    "autocorrelated": Scene(
-        "autocorrelation", ("autocorrelation",), "East",
-        truth=lambda truth, _: changed(truth, rho=jnp.asarray(0.6)), residual="white",
+    "budget answers sales": Scene("residuals foretell spend", ("spend_ahead",), "search", 0.7, answers=0.5),
+    "autocorrelated errors": Scene(
+        "autocorrelation, of a model without", ("autocorrelation",), "East", truth=_lasting, residual="white"
     ),
     "short history": Scene("too short", ("short_history", "few_cycles"), known=44),
     "zero spend": Scene("no spend", ("no_spend",), "radio", panel=_silent),
 }  # fmt: skip
+CLEAN = Scene("no warning", ())
