@@ -108,8 +108,8 @@ def results(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, mov
         raise SpecError(f"checks.after_fit.lags: expected fewer than the {known} known periods, found {limits.lags}")
     full = np.asarray([float(np.all(row >= 1.0)) for row in np.asarray(design.weight)[:known]])
     tests = misfit.along(limits, full, not isinstance(spec.model.trend, NoTrend), _spend(design, known))
-    left = _misfits(spec, tests, draws, design)
-    chances = jax.tree.map(lambda p: np.asarray(misfit.agreed(p)), misfit.chances(left))
+    left, ranks = _misfits(spec, tests, draws, design), misfit.ranks(tests)
+    chances = jax.tree.map(lambda p: np.asarray(misfit.agreed(p)), misfit.chances(left, jnp.asarray(ranks)))
     usual = jax.tree.map(lambda x: np.asarray(jnp.sum(x, axis=0) / x.shape[0]), left)  # over draws
     for s, name in enumerate(spec.data.series):
         yield from _of_series(limits, name, s, known, chances, usual)
@@ -117,7 +117,7 @@ def results(spec: Spec, limits: AfterFit, draws: Parameters, design: Design, mov
         for o, outcome in enumerate(spec.data.outcomes):
             name = spec.data.media[m].name
             subject = name if len(spec.data.outcomes) == 1 else f"{name} on {outcome.name}"
-            yield from _of_channel(limits, subject, m, o, chances, usual)
+            yield from _of_channel(limits, subject, m, o, int(ranks[m]), chances, usual)
 
 
 def _of_series(
@@ -143,12 +143,13 @@ def _slowest(limits: AfterFit) -> int:
 
 
 def _of_channel(
-    limits: AfterFit, subject: str, m: int, o: int, chances: misfit.Chances, usual: Left
+    limits: AfterFit, subject: str, m: int, o: int, rank: int, chances: misfit.Chances, usual: Left
 ) -> Iterator[_Test]:
-    if usual.ahead[m, o] != 0.0:  # there is spend to come that the past does not tell
+    if rank:
         expected = f"residuals that do not foretell spend over {limits.leads} periods"
-        sign = "more" if usual.ahead[m, o] > 0.0 else "less"
-        found = f"{sign} spend after a high residual than spend before tells"
+        kind = int(np.argmax(np.abs(usual.ahead[m, o])))
+        sign = "more" if usual.ahead[m, o, kind] > 0.0 else "less"
+        found = f"{sign} {('spend', 'often any spend')[kind]} after a high residual"
         yield _Test(subject, "spend_ahead", expected, found, float(chances.ahead[m, o]))
     sign = "more" if usual.moved[m, o] > 0.0 else "less"
     yield _Test(

@@ -50,10 +50,6 @@ def _repeated(data: DataSpec, model: ModelSpec) -> Iterator[str]:
     for where, values in lists.items():
         for name in sorted({v for v in values if values.count(v) > 1}):
             yield f"{where}: expected each once, found {name} {values.count(name)} times"
-    channels = [column.name for column in data.media]
-    for column in data.media:
-        if column.group in channels and column.group != column.name:
-            yield f"data.media.{column.name}.group: expected a name of its own, found that of channel {column.group}"
 
 
 def _unknown(data: DataSpec, model: ModelSpec) -> Iterator[str]:

@@ -252,11 +252,12 @@ ZARR = """
 import json, resource, sys
 from pathlib import Path
 import pyarrow as pa
-from engine.posterior import STATISTICS, Parameters, PosteriorError, read, write
+from engine.model import DIMS
+from engine.posterior import STATISTICS, PosteriorError, read, write
 from tests.engine.test_engine_posterior import CHAIN_LIST, COORDINATES
 path, draws = Path(sys.argv[1]), 5_000_000
 write(path, CHAIN_LIST, COORDINATES)
-for name in (*Parameters._fields, *STATISTICS):
+for name in (*DIMS, *STATISTICS):
     described = json.loads((path / name / "zarr.json").read_bytes())
     described["shape"][1] = described["chunk_grid"]["configuration"]["chunk_shape"][1] = draws
     (path / name / "zarr.json").write_text(json.dumps(described))

@@ -187,7 +187,7 @@ def test_with_silent_media_nuts_agrees_with_quadrature_and_media_keep_their_prio
 
 
 # One channel without carry-over whose saturation is known, three locations, errors that are given, and a level.
-TIME, ERROR = 24, 0.15
+TIME, ERROR = 24, 0.4
 POOLED: dict[str, Any] = {
     "data__locations": ["East", "North", "West"],
     "data__media": [classes.TV],

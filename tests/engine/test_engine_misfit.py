@@ -18,7 +18,7 @@ from jax import Array
 from scipy import stats
 
 from engine.learned import contraction
-from engine.misfit import Along, Chances, Left, agreed, along, chances, holm, left
+from engine.misfit import Along, Chances, Left, agreed, along, chances, holm, left, ranks
 from engine.noise import NoiseParameters
 from engine.pivot import standard
 from engine.spec_checks import AfterFit
@@ -74,7 +74,8 @@ def many(request: pytest.FixtureRequest) -> tuple[bool, Chances]:
     def one(each: Array) -> Left:
         return left(LIMITS, request.param, tests, each, noise, RESPONSE)
 
-    return request.param, chances(jax.jit(lambda all_of: jax.lax.map(one, all_of))(z))
+    found = jax.jit(lambda all_of: jax.lax.map(one, all_of))(z)
+    return request.param, chances(found, jnp.asarray(ranks(tests)))
 
 
 def test_every_test_fails_a_right_model_as_rarely_as_it_says(many: tuple[bool, Chances]) -> None:
@@ -127,23 +128,29 @@ def test_a_split_is_tested_as_a_regression_with_and_without_it(case: Case) -> No
             assert float(case.left.split[place, s]) == pytest.approx(-stats.f.logsf(f, 2, degrees))
 
 
+def _logs(spend: np.ndarray) -> np.ndarray:
+    """(T, L) amounts where there are any, less their mean in each location."""
+    logs = np.where(spend > 0.0, np.log(np.where(spend > 0.0, spend, 1.0)), 0.0)
+    return np.where(spend > 0.0, logs - logs.sum(axis=0) / (spend > 0.0).sum(axis=0), 0.0)
+
+
 def test_spend_to_come_is_free_of_spend_that_was(case: Case) -> None:
     ahead = np.asarray(case.tests.ahead)
-    logs = np.stack([np.log1p(SPEND[:, :, m] / _low(SPEND[:, :, m])) for m in range(2)])
     rows = [t for t in range(LIMITS.leads, TIME - LIMITS.leads) if mask()[t]]
+    assert list(ranks(case.tests)) == [2, 1]  # the second is always on
     for m in range(2):
-        assert np.sum(ahead[m] ** 2) == pytest.approx(1.0)
-        assert np.all(ahead[m][[t for t in range(TIME) if t not in rows]] == 0.0)
-        for lag in range(LIMITS.leads + 1):
-            assert np.sum(ahead[m][rows] * logs[m][[t - lag for t in rows]]) == pytest.approx(0.0, abs=1e-9)
-        assert ahead[m].sum(axis=0) == pytest.approx(np.zeros(PLACES), abs=1e-9)
-        assert np.sum(ahead[m][rows] * logs[m][[t + 1 for t in rows]]) > 0.0
-    assert np.asarray(case.left.ahead)[:, 0] == pytest.approx([np.sum(ahead[m] * case.z) for m in range(2)])
-
-
-def _low(spend: np.ndarray) -> float:
-    positive = np.sort(spend[spend > 0.0])
-    return float(positive[len(positive) // 10])
+        kinds = [_logs(SPEND[:, :, m]), (SPEND[:, :, m] > 0.0).astype(float)][: 2 - m]
+        for k, values in enumerate(kinds):
+            direction = ahead[m, :, :, k]
+            assert np.sum(direction**2) == pytest.approx(1.0)
+            assert np.all(direction[[t for t in range(TIME) if t not in rows]] == 0.0)
+            assert direction.sum(axis=0) == pytest.approx(np.zeros(PLACES), abs=1e-9)
+            for lag in range(LIMITS.leads + 1):
+                for was in kinds:
+                    assert np.sum(direction[rows] * was[[t - lag for t in rows]]) == pytest.approx(0.0, abs=1e-9)
+            assert np.sum(direction[rows] * values[[t + 1 for t in rows]]) > 0.0
+            assert float(case.left.ahead[m, 0, k]) == pytest.approx(np.sum(direction * case.z))
+    assert np.sum(ahead[0, :, :, 0] * ahead[0, :, :, 1]) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_spend_that_its_past_foretells_leaves_nothing_to_test() -> None:
@@ -255,7 +262,7 @@ def test_a_channel_that_never_spent_has_no_direction() -> None:
     tests = along(LIMITS, np.ones(TIME), False, spend)
     z = jnp.asarray(np.random.default_rng(2).standard_normal((TIME, PLACES)))
     found = left(LIMITS, False, tests, z, NOISE, RESPONSE * jnp.asarray([1.0, 0.0]))
-    assert found.ahead[1, 0] == 0.0
+    assert list(ranks(tests)) == [2, 0]
     assert found.moved[1, 0] == 0.0
     assert abs(float(found.moved[0, 0])) > 0.0
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from engine.design import Design
-from tests.sbc.ranks import LENGTH, Ranked, by_quantity, ranker
+from tests.sbc.ranks import LENGTH, Done, Ranked, by_quantity, ranker
 from tests.sbc.uniform import chi_square, envelope, holm
-from tests.sbc.verdict import Key, Verdict, least, verdicts, verdicts_of
+from tests.sbc.verdict import Key, Verdict, least, markdown, verdicts, verdicts_of
 from tests.worlds import Maker, World
 
 WORLDS, BINS = 40, 8
@@ -51,6 +51,18 @@ def test_a_quantity_that_a_world_lacks_is_told() -> None:
     there, other = (Ranked({name: 1}, {name: 60.0}, 0, 7) for name in ("level[0]", "rho"))
     with pytest.raises(ValueError, match=r"ranks: expected \['level\[0\]'\] of every world, found \['rho'\]"):
         by_quantity([there, other])
+
+
+def test_the_table_has_the_worst_quantity_of_each_model_or_every_one() -> None:
+    worlds = [
+        Ranked({"level[0]": good, "rho": good // 2}, {"level[0]": 60.0, "rho": 50.0}, 0, 7)
+        for good in uniform(4, WORLDS, LENGTH.draws)
+    ]
+    found = verdicts({"national": worlds}, LENGTH.draws, BINS)
+    short, long = (markdown({"national": Done(worlds, 3.2)}, found, every).splitlines() for every in (False, True))
+    assert [len(short), len(long)] == [3, 4]
+    assert short[2].startswith("| national | rho | 0.0000 |")
+    assert short[2].endswith("| 40 | 50 | 0 | 40 x 7 | 3 |")
 
 
 # The tests of uniformity themselves.

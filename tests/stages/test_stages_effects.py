@@ -25,7 +25,7 @@ from tests.small_effects import Case
 
 ALWAYS = {
     "contributions", "contributions_by_period", "decomposition", "decomposition_by_period", "returns", "curves",
-    "half_saturation", "controls",
+    "half_saturation", "controls", "findings",
 }  # fmt: skip
 SOMETIMES = {"mediation", "cross_effects", "correlations", "reallocations", "reallocation_gains"}
 PLAN: dict[str, Any] = {
