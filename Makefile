@@ -38,6 +38,7 @@ lock: env
 		requirements-audit.in -o requirements-audit.lock
 	$(LOCK) --no-annotate requirements-bootstrap.in -o requirements-bootstrap.lock
 	$(LOCK) --no-annotate requirements-build.in -o requirements-build.lock
+	$(LOCK) --no-annotate --python-version 3.12 requirements-rival.in -o requirements-rival.lock
 
 lint: env
 	ruff check .

@@ -1,6 +1,7 @@
 """`make bench`: what the pipeline costs here, as a table. Nothing is asserted; ratios are of runs taken in turn.
 
 sampling     min bulk ESS per CPU second of the published fit, compilation included, every chain a cold process
+rival        the same of PyMC-Marketing and of this project on one world (`stages.bench_sampling`)
 tax          CPU seconds of one chain in the determinism profile over the same chain with XLA's defaults (float64)
 fresh clone  wall seconds of `make repro` in a new clone with an empty environment, its peak memory, then of a
              `dvc repro` that has nothing to do
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from engine import precision
-from stages import bench_bundle, bench_ledger
+from stages import bench_bundle, bench_ledger, bench_sampling
 from stages.bench_row import Row, show
 
 POLL_SECONDS = 0.25
@@ -132,7 +133,14 @@ def _bundle(_: Path) -> Iterator[Row]:
     return bench_bundle.rows()
 
 
-BENCHES = {"sampling": _sampling, "tax": _tax, "fresh": _fresh, "ledger": _ledger, "bundle": _bundle}
+BENCHES = {
+    "sampling": _sampling,
+    "rival": bench_sampling.rows,
+    "tax": _tax,
+    "fresh": _fresh,
+    "ledger": _ledger,
+    "bundle": _bundle,
+}
 
 
 def _run_chain(root: Path, forecast: str, chain: int, environment: Mapping[str, str]) -> dict[str, Any]:
