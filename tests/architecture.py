@@ -40,6 +40,9 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
 }
 STORE = re.compile(r"audit\.ledger[a-z]*")  # the only modules that may know a database
 DATABASE = frozenset({"psycopg", "sqlmodel", "sqlalchemy"})
+# a script of `make bench` that runs in an environment of its own (requirements-rival.lock), and what is in it
+RIVAL = "stages.bench_rival"
+RIVALS = frozenset({"pandas", "pymc", "pymc_extras", "pymc_marketing", "pytensor"})
 LIGHT = ("audit.bundleverify", "audit.proof", "audit.witness")  # what a client runs: no database behind any of it
 
 # the modules through which the ledger is reached, and who may: stages that write it, a command that prints its head
@@ -82,6 +85,7 @@ def foreign_imports(root: Path) -> list[str]:
     found = []
     for module, tree in _trees(root):
         allowed = LIBRARIES[_top(module)] | (DATABASE if STORE.fullmatch(module) else frozenset())
+        allowed |= RIVALS if module == RIVAL else frozenset()
         for name in _imported(tree):
             if not name:
                 found.append(f"{module} imports relatively")
