@@ -31,9 +31,9 @@ NATIONAL, DETECTION = "national", "detection"
 MUTATIONS = (
     Mutation("saturation", "1.0 - jnp.exp(", "1.0000000000000002 - jnp.exp(", NATIONAL, "fit/posterior.zarr"),
     Mutation(
-        "conformal", "= lower - q,", "= lower - 1.0000000000000002 * q,", NATIONAL, "calibrate/coverage_holdout.parquet"
+        "conformal", "= lower - q,", "= lower - 1.0000000000000002 * q,", NATIONAL, "calibrate/coverage_rolling.parquet"
     ),
-    Mutation("forecast", "* last\n", "* last * 1.0000000000000002\n", NATIONAL, "forecast/uncalibrated.parquet"),
+    Mutation("forecast", "* last\n", "* last * 1.0000000000000002\n", NATIONAL, "adapt/forecasts.parquet"),
     Mutation("explanation", "= shape + 0.5 * n", "= shape + 0.5000000000000001 * n", DETECTION, "verdict.json"),
 )
 
