@@ -83,8 +83,8 @@ def test_a_class_has_its_shapes_finite_gradients_and_a_sane_spread(name: str) ->
     assert np.all(np.isfinite(what.step))
     assert np.all(what.variance > 0.0)
     # near the prior's middle a forecast is a deviation of the order of the outcome itself, not of a thousand of it; a
-    # path in a thousand may be far out, as Student's t has it
-    assert np.quantile(np.abs(what.paths), 0.999) < 20.0
+    # path in a hundred may be far out, as Student's t of two degrees has it
+    assert np.quantile(np.abs(what.paths), 0.99) < 20.0
 
 
 @pytest.mark.parametrize("name", classes.CLASSES)
