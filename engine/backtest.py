@@ -7,10 +7,8 @@ Source: Tashman (2000), doi:10.1016/S0169-2070(00)00065-0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -20,9 +18,8 @@ import pyarrow as pa
 
 from engine import design as designs
 from engine import forecast, scores
-from engine.design import Design
 from engine.diagnostics import diagnose
-from engine.fit import Sampler
+from engine.fit import sampler
 from engine.levels import interval_probabilities, probability_name
 from engine.prng import stream
 from engine.reaction import Reaction, none
@@ -44,23 +41,7 @@ class Window(NamedTuple):
     rhat: float
     ess_bulk: float
     divergences: int
-    khat: float
-
-
-@lru_cache(maxsize=1)
-def _programs() -> dict[tuple[Spec, int, int], Sampler]:
-    """The compiled samplers of the specification this process works on, by the number of terms a break asks for."""
-    return {}
-
-
-def _sampler(spec: Spec, design: Design) -> Sampler:
-    programs = _programs()
-    key = (spec, design.shift.shape[1], design.metric.shape[1])
-    if key not in programs:
-        if any(known[0] != spec for known in programs):
-            programs.clear()
-        programs[key] = Sampler(spec, spec.backtest.warmup, spec.backtest.draws, design)
-    return programs[key]
+    khat: float | None  # Pathfinder's; None without it
 
 
 def run_window(spec: Spec, panel: Panel, origin: int, asked: Reaction | None = None) -> Window:
@@ -70,7 +51,8 @@ def run_window(spec: Spec, panel: Panel, origin: int, asked: Reaction | None = N
     """
     asked = asked or none(origin, spec.backtest.horizon)
     design, scales = designs.build(panel, spec, origin, asked)
-    chain = _sampler(spec, design).chain(design, stream(spec.seed, "backtest", origin))
+    compiled = sampler(spec, spec.backtest.warmup, spec.backtest.draws, design)
+    chain = compiled.chain(design, stream(spec.seed, "backtest", origin))
     draws = jax.tree.map(jnp.asarray, chain.parameters)
     key = stream(spec.seed, "backtest-paths", origin)
     paths = forecast.paths(spec, draws, design, scales, origin, key, asked.widening)
@@ -170,13 +152,13 @@ def one_step_table(panel: Panel, windows: Sequence[Window]) -> pa.Table:
 
 
 def diagnostics_table(windows: Sequence[Window]) -> pa.Table:
-    """One row a window: how well its one chain sampled. An infinite k-hat is kept as infinity."""
+    """One row a window: how well its one chain sampled. No k-hat without Pathfinder; infinity is kept."""
     return pa.table(
         {
             "origin": pa.array([w.origin for w in windows], pa.int64()),
             "rhat": pa.array([w.rhat for w in windows], pa.float64()),
             "ess_bulk": pa.array([w.ess_bulk for w in windows], pa.float64()),
             "divergences": pa.array([w.divergences for w in windows], pa.int64()),
-            "khat": pa.array([w.khat if math.isfinite(w.khat) else math.inf for w in windows], pa.float64()),
+            "khat": pa.array([w.khat for w in windows], pa.float64()),
         }
     )

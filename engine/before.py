@@ -13,6 +13,8 @@ follows demand trend, seasons, events and controls explain the spend (adjusted R
                (Chan & Perry 2017)
 saturation     where the prior puts half of an effect, and whether anybody spent there
   outside
+no experiment  nothing but the assumption that no confounder is left out says that what is found is an effect; a
+               confounder without memory leaves no trace at all in such data
 precision ...  a control declared to move the outcome alone moves with a channel: it may be a confounder, which must not
                be shrunk
 Worked example: spends of 1 in every week and of 40 in one: MAD 0, mean absolute deviation of the logs 3.69 / 52, so a
@@ -65,6 +67,7 @@ def before_fit(spec: Spec, panel: Panel) -> tuple[Finding, ...]:
         found += _media(spec, limits, panel, names)
         found += _demand(spec, limits, panel, design)
         found += _controls(spec, limits, panel)
+        found += _untested(spec)
         found += _history(spec, limits, panel, design)
     return tuple(found)
 
@@ -194,6 +197,15 @@ def _controls(spec: Spec, limits: BeforeFit, panel: Panel) -> Iterator[Finding]:
             if abs(found) > limits.precision:
                 allowed = f"a correlation with {channel.name} within +-{limits.precision:.3g}, as declared precision"
                 yield Finding(control.name, "precision_moves_with_media", allowed, f"{found:.3g}")
+
+
+def _untested(spec: Spec) -> Iterator[Finding]:
+    """Channels whose effect rests on the model's assumption alone that nothing else moves spend and outcome."""
+    tested = {test.channel for test in spec.model.lift_tests}
+    alone = [column.name for column in spec.data.media if column.name not in tested]
+    if alone:
+        allowed = "a lift test of every channel: what moves spend and outcome and is no control counts as effect"
+        yield Finding("media", "no_experiment", allowed, f"none of {', '.join(alone)}")
 
 
 def _history(spec: Spec, limits: BeforeFit, panel: Panel, design: Design) -> Iterator[Finding]:

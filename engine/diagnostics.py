@@ -47,7 +47,7 @@ def diagnose(chains: Sequence[Chain], inference: Inference) -> Diagnostics:
         chains=len(chains),
         draws=chains[0].energy.shape[0],
         gates=verdicts,
-        khat=tuple(chain.khat if math.isfinite(chain.khat) else None for chain in chains),
+        khat=tuple(chain.khat if math.isfinite(chain.khat) else None for chain in chains if chain.khat is not None),
         passed=all(gate.passed for gate in verdicts),
     )
 

@@ -26,7 +26,7 @@ Severity = Literal["note", "warning"]
 Before = Literal[
     "half_saturation_outside", "slope_one", "few_levels", "narrow",  # of Hill's curve
     "no_spend", "constant", "collinear", "inflated", "few_spends", "outlier", "saturation_outside", "follows_demand",
-    "precision_moves_with_media", "no_confounder", "short_history", "few_cycles",
+    "precision_moves_with_media", "no_confounder", "no_experiment", "short_history", "few_cycles",
 ]  # fmt: skip
 # after it: engine.after
 After = Literal[
@@ -39,6 +39,7 @@ What = Before | After
 NOTES: frozenset[What] = frozenset(
     {
         "no_confounder",
+        "no_experiment",
         "prior_speaks",
         "curve_is_prior",
         "tangled",

@@ -22,5 +22,5 @@ class Diagnostics(Frozen):
     chains: int
     draws: int  # per chain
     gates: tuple[Gate, ...]
-    khat: tuple[float | None, ...]  # Pathfinder's, by chain; None where it was not finite; never a gate of NUTS
+    khat: tuple[float | None, ...]  # Pathfinder's, by chain, () without it; None where it was not finite; no gate
     passed: bool

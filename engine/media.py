@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -35,11 +36,13 @@ import numpyro.distributions as dist
 from jax import Array
 
 from engine import time_basis
-from engine.adstock import carried, lagged, sample_adstock
+from engine.adstock import ADSTOCKS, carried, lagged, sample_adstock
 from engine.pooling import centred_mask, sample_effects
 from engine.saturation import sample_saturation, saturated
 from engine.spec import Spec
 from engine.spec_media import MediaSpec, RandomWalk, Variation
+
+_SMALL = 1e-3  # keeps the unit of a channel that never spent away from 0
 
 Pairs = tuple[tuple[int, int], ...]  # media columns that interact, in the specification's order
 
@@ -54,6 +57,7 @@ class MediaData(NamedTuple):
     waves: Array  # (K,) frequency of each column of a Gaussian process's basis, per year; (0,) without one
     centred: Array  # (series, M) as `engine.pooling.centred_mask` gives it
     national: Array  # (M,) 1 where the channel is bought for all locations together
+    scatter: Array  # (M, lag, lag) mean over periods and locations of (x[t-i] - 1) (x[t-j] - 1)
 
 
 class MediaParameters(NamedTuple):
@@ -92,7 +96,14 @@ def build(spec: Spec, spend: Array, frequency: Array, seen: np.ndarray, span: in
         waves=waves,
         centred=centred_mask(declared.pooling, seen, len(spec.data.outcomes)),
         national=jnp.asarray([float(column.national) for column in columns]),
+        scatter=_scatter(spend),
     )
+
+
+@jax.jit
+def _scatter(spend: Array) -> Array:
+    away = spend - 1.0
+    return jnp.mean(away[..., :, None] * away[..., None, :], axis=(0, 1))
 
 
 def _basis(variation: Variation | None, span: int, origin: int, year: float) -> tuple[Array, Array]:
@@ -108,13 +119,28 @@ def _basis(variation: Variation | None, span: int, origin: int, year: float) -> 
 def sample(spec: MediaSpec, data: MediaData, outcomes: int, groups: tuple[int, ...]) -> MediaParameters:
     """One draw from the priors declared in `spec`; `groups` as `engine.pooling.sample_effects` takes them."""
     locations, channels = data.spend.shape[1], data.spend.shape[2]
+    adstock, saturation = sample_adstock(spec.adstock, channels), sample_saturation(spec.saturation, channels)
+    swing = usual_swing(spec, adstock, saturation, data)
     return MediaParameters(
-        beta=sample_effects(spec, locations, outcomes, groups, data.centred, data.national),
-        adstock=sample_adstock(spec.adstock, channels),
-        saturation=sample_saturation(spec.saturation, channels),
+        beta=sample_effects(spec, locations, outcomes, groups, data.centred, data.national, swing),
+        adstock=adstock,
+        saturation=saturation,
         interaction=_interactions(spec, outcomes),
         variation=_variation(spec, data, channels),
     )
+
+
+def usual_swing(spec: MediaSpec, adstock: Array, saturation: Array, data: MediaData) -> Array:
+    """About the standard deviation of f over time, from its values one sd of carried spend around the mean: (M,) > 0.
+
+    Data tell beta times it, and not beta: effects are sampled in that unit (`engine.pooling`). It need not be exact.
+    """
+    weight = ADSTOCKS[spec.adstock.kind].weights(adstock, data.spend.shape[-1])  # (M, lag)
+    variance = jnp.sum(jnp.sum(data.scatter * weight[:, None, :], axis=2) * weight, axis=1)
+    sd = jnp.sqrt(variance + _SMALL * _SMALL)
+    high, low = (saturated(spec.saturation, x, saturation) for x in (1.0 + sd, jnp.maximum(1.0 - sd, 0.0)))
+    half = jnp.where(data.reach > 0.0, sd, 0.5 * (high - low))
+    return jnp.sqrt(half * half + _SMALL * _SMALL)
 
 
 def _interactions(spec: MediaSpec, outcomes: int) -> Array:

@@ -71,13 +71,19 @@ def centred_mask(pooling: Pooling, seen: np.ndarray, outcomes: int) -> Array:
 
 
 def sample_effects(
-    spec: MediaSpec, locations: int, outcomes: int, groups: tuple[int, ...], centred: Array, national: Array
+    spec: MediaSpec,
+    locations: int,
+    outcomes: int,
+    groups: tuple[int, ...],
+    centred: Array,
+    national: Array,
+    swing: Array,
 ) -> Array:
     """beta > 0 under the declared pooling: (series, channel).
 
     groups: of each media column, 0, 1, ... without a gap; used where campaigns are pooled. centred: (series, channel)
     as `centred_mask` gives it; used where centring is by data. national: (channel,) 1 where a channel is bought
-    nationally.
+    nationally. swing: (channel,) > 0 what an effect is sampled in units of; the prior of beta does not depend on it.
     """
     channels = len(groups)
     everywhere = national > 0.0
@@ -85,22 +91,32 @@ def sample_effects(
         pooled = "campaign" in spec.pooling.over
         table = (centred > 0.0).reshape(locations, outcomes, channels)
         cells = Cells(table, everywhere, groups if pooled else tuple(range(channels)))
-        return jnp.exp(_log_effects(spec.pooling, spec.scale, cells)).reshape(-1, channels)
+        return jnp.exp(_log_effects(spec.pooling, spec.scale, cells, jnp.log(swing))).reshape(-1, channels)
     shared = spec.pooling.kind == "complete"
     size = (1 if shared else locations, outcomes, channels)
-    beta = numpyro.sample("beta", dist.HalfNormal(spec.scale).expand(size))
+    effect = numpyro.sample("effect", dist.HalfNormal(spec.scale * jnp.broadcast_to(swing, size)))
+    beta = effect / swing
     beta = jnp.where(everywhere, beta[:1], beta)
     return jnp.broadcast_to(beta, (locations, outcomes, channels)).reshape(-1, channels)
 
 
-def _log_effects(pooling: Partial, scale: float, cells: Cells) -> Array:
-    """(location, outcome, channel): mu and every deviation."""
+def _log_effects(pooling: Partial, scale: float, cells: Cells, log_swing: Array) -> Array:
+    """(location, outcome, channel): mu and every deviation. The site mu is that of beta times its group's swing."""
     populations = (1 if "product" in pooling.over else cells.centred.shape[1], cells.populations)
-    mu = numpyro.sample("mu", dist.Normal(math.log(scale), 1.0).expand(populations))
+    shift = _by_group(log_swing, cells)
+    mu = numpyro.sample("mu", dist.Normal(jnp.broadcast_to(math.log(scale) + shift, populations), 1.0))
     total = _moved(pooling, pooling.over[0], mu, cells)
     for dimension in pooling.over[1:]:
         total = total + _moved(pooling, dimension, jnp.zeros(populations), cells)
-    return jnp.broadcast_to(total, cells.centred.shape)
+    return jnp.broadcast_to(total - _spread(shift, cells), cells.centred.shape)
+
+
+def _by_group(x: Array, cells: Cells) -> Array:
+    """(channel,) -> (group,): the mean over each group's members."""
+    if cells.groups == tuple(range(len(cells.groups))):
+        return x
+    members = [[m for m, of in enumerate(cells.groups) if of == g] for g in range(cells.populations)]
+    return jnp.stack([jnp.sum(x[jnp.asarray(which)]) / len(which) for which in members])
 
 
 def _moved(pooling: Partial, dimension: Dimension, centre: Array, cells: Cells) -> Array:

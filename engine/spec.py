@@ -32,12 +32,23 @@ from engine.spec_names import faults as name_faults
 SCHEMA_VERSION = 1
 
 
-class Pathfinder(Frozen):
-    """Warm start only: never a released forecast (k-hat is recorded)."""
+class NearOrigin(Frozen):
+    """Chains start near 0 on the unconstrained scale."""
 
+    kind: Literal["near_origin"]
+    jitter: NonNegative  # sd of the starting points, one a chain
+
+
+class Pathfinder(Frozen):
+    """Chains start from a draw of Pathfinder's approximation: never a released forecast (k-hat is recorded)."""
+
+    kind: Literal["pathfinder"]
     maxiter: Count
     samples: Annotated[int, Field(ge=25, le=1_000_000)]  # k-hat needs five draws in its tail, a fifth of them
-    jitter: NonNegative  # sd of the starting points, one a chain, on the unconstrained scale
+    jitter: NonNegative  # sd of where its own paths start, on the unconstrained scale
+
+
+Start = Annotated[NearOrigin | Pathfinder, Field(discriminator="kind")]
 
 
 class Gates(Frozen):
@@ -58,7 +69,7 @@ class Inference(Frozen):
     draws: Count
     target_accept: Unit
     max_tree_depth: Annotated[int, Field(ge=1, le=15)]
-    pathfinder: Pathfinder
+    start: Start
     gates: Gates
 
 

@@ -2,7 +2,7 @@
 
     python bench_rival.py FOLDER OUT FORM METHOD SEED
 
-FOLDER holds world.npz and terms.json, as the bench writes them. FORM `mmm`: PyMC-Marketing's MMM, as its users have it.
+FOLDER holds world.json and terms.json, as the bench writes them. FORM `mmm`: PyMC-Marketing's MMM as users have it.
 FORM `centred`: its transformers in a PyMC model with this project's centring of media, which suits the sampler better.
 METHOD: how NumPyro runs chains. Draws of every sampled scalar go to OUT, as (chain, draw, scalar).
 Imports nothing of this project, whose environment has no PyMC.
@@ -33,7 +33,8 @@ class World(NamedTuple):
 
 def main(folder: str, out: str, form: str, method: str, seed: str) -> None:
     """Fits, and writes the draws."""
-    arrays = np.load(Path(folder) / "world.npz")
+    known = json.loads((Path(folder) / "world.json").read_text("utf-8"))
+    arrays = {name: np.array(each) for name, each in known.items()}
     terms = json.loads((Path(folder) / "terms.json").read_text("utf-8"))
     blocks = [arrays[name] for name in ("trend", "season", "controls")]
     sizes = [block.shape[1] for block in blocks]
@@ -45,8 +46,8 @@ def main(folder: str, out: str, form: str, method: str, seed: str) -> None:
         "nuts_sampler": "numpyro", "nuts": {"chain_method": method},
     }  # fmt: skip
     fitted = {"mmm": _mmm, "centred": _centred}[form](world, options)
-    flat: dict[str, Any] = {name: each.reshape(*each.shape[:2], -1) for name, each in fitted.items()}
-    np.savez(out, **flat)
+    flat = {name: each.reshape(*each.shape[:2], -1).tolist() for name, each in fitted.items()}
+    Path(out).write_text(json.dumps(flat), "utf-8")
 
 
 def _mmm(world: World, options: Mapping[str, Any]) -> dict[str, np.ndarray]:

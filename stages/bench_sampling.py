@@ -90,7 +90,7 @@ class Command(NamedTuple):
 
 
 def _ours(folder: Path, what: str, seed: int = 0, chains: str = "") -> Command:
-    out = folder / f"{what}{seed}-{chains}.npz"
+    out = folder / f"{what}{seed}-{chains}.json"
     line = (sys.executable, "-m", "stages.bench_sampling", what, str(folder), str(out), str(seed), chains)
     return Command(line, precision.environment(os.environ), out)
 
@@ -103,7 +103,7 @@ def _theirs(python: Path, folder: Path, form: str, method: str, seed: int) -> Co
     plain |= {"PYTENSOR_FLAGS": f"base_compiledir={own}", "NUMBA_CACHE_DIR": str(own), "XDG_CACHE_HOME": str(own)}
     plain |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     script = str(Path(__file__).with_name("bench_rival.py"))
-    out = own / "draws.npz"
+    out = own / "draws.json"
     return Command((str(python), script, str(folder), str(out), form, method, str(seed)), plain, out)
 
 
@@ -113,10 +113,10 @@ def _measured(root: Path, commands: Sequence[Command]) -> Run:
     from arviz_stats.base import array_stats
 
     cpu = sum(_run(root, command) for command in commands)
-    parts = [np.load(command.out) for command in commands]
+    parts = [json.loads(command.out.read_text("utf-8")) for command in commands]
     smallest = math.inf
-    for name in parts[0].files:
-        draws = np.concatenate([part[name] for part in parts])
+    for name in parts[0]:
+        draws = np.concatenate([np.array(part[name]) for part in parts])
         varying = [k for k in range(draws.shape[2]) if np.ptp(draws[:, :, k]) > 0.0]
         smallest = min([smallest, *(float(array_stats.ess(draws[:, :, k], method="bulk")) for k in varying)])
     return Run(smallest, cpu)
@@ -163,7 +163,8 @@ def _child(what: str, folder: Path, out: Path, seed: int, chains: str) -> None:
     if what == "world":
         arrays: dict[str, Any] = {"y": design.y[:, 0], "media": design.media.spend[:, 0, :, 0]}
         arrays |= {"controls": design.controls[:, 0], "trend": design.trend.columns, "season": design.season}
-        np.savez(folder / "world.npz", **{name: each[:weeks] for name, each in arrays.items()})
+        known = {name: np.asarray(each)[:weeks].tolist() for name, each in arrays.items()}
+        (folder / "world.json").write_text(json.dumps(known), "utf-8")
         (folder / "terms.json").write_text(json.dumps(bench_world.terms(spec)), "utf-8")
         return
     from engine.fit import Sampler
@@ -174,8 +175,8 @@ def _child(what: str, folder: Path, out: Path, seed: int, chains: str) -> None:
     found = [named(sampler.chain(design, stream(seed, "fit", int(chain))).parameters) for chain in chains.split(",")]
     stacked = {name: np.stack([each[name] for each in found]) for name in found[0]}
     finite = {name: each for name, each in stacked.items() if each.size and np.all(np.isfinite(each))}
-    flat: dict[str, Any] = {name: each.reshape(*each.shape[:2], -1) for name, each in finite.items()}
-    np.savez(out, **flat)
+    flat = {name: each.reshape(*each.shape[:2], -1).tolist() for name, each in finite.items()}
+    out.write_text(json.dumps(flat), "utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from engine import design as designs
 from engine import posterior
 from engine.adstock import ADSTOCKS
 from engine.diagnostics import diagnose
-from engine.fit import Chain, Sampler
+from engine.fit import Chain, sampler
 from engine.prng import stream
 from engine.reaction import Reaction, acts, none
 from engine.saturation import SATURATIONS
@@ -35,8 +35,8 @@ class _Task(NamedTuple):
 def _chain(task: _Task) -> Chain:
     spec = task.spec
     design, _ = designs.build(task.panel, spec, len(task.panel.periods), task.asked)
-    sampler = Sampler(spec, spec.inference.warmup, spec.inference.draws, design)
-    return sampler.chain(design, stream(spec.seed, "fit", task.chain))
+    compiled = sampler(spec, spec.inference.warmup, spec.inference.draws, design)
+    return compiled.chain(design, stream(spec.seed, "fit", task.chain))
 
 
 def _run(context: Context, out: Path) -> None:

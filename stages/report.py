@@ -379,20 +379,23 @@ def _sampling(spec: Spec, found: Diagnostics) -> inputs.Sampling:
         )
         for gate in found.gates
     ]
-    worst = None if None in found.khat else max(k for k in found.khat if k is not None)
-    gates.append(
-        inputs.Gate(
-            name="khat",
-            meaning="How well Pathfinder's warm start approximates the posterior; it is only a starting point here.",
-            value=worst,
-            rule="below",
-            threshold=0.7,
-            passed=worst is not None and worst < 0.7,
-            stops=False,
-        )
-    )
+    if found.khat:
+        gates.append(_khat(found.khat))
     inference = spec.inference
     return inputs.Sampling(chains=inference.chains, warmup=inference.warmup, draws=inference.draws, gates=tuple(gates))
+
+
+def _khat(chains: Sequence[float | None]) -> inputs.Gate:
+    worst = None if None in chains else max(k for k in chains if k is not None)
+    return inputs.Gate(
+        name="khat",
+        meaning="How well Pathfinder's warm start approximates the posterior; it is only a starting point here.",
+        value=worst,
+        rule="below",
+        threshold=0.7,
+        passed=worst is not None and worst < 0.7,
+        stops=False,
+    )
 
 
 def _rule(text: str) -> Literal["below", "at_most", "above"]:

@@ -86,7 +86,7 @@ def raw() -> dict[str, Any]:
             "draws": 50,
             "target_accept": 0.8,
             "max_tree_depth": 6,
-            "pathfinder": {"maxiter": 20, "samples": 60, "jitter": 0.1},
+            "start": {"kind": "near_origin", "jitter": 0.1},
             "gates": {
                 "rhat_below": 1.01,
                 "ess_bulk_above": 400.0,

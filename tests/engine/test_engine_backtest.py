@@ -107,6 +107,6 @@ def test_every_outcome_of_a_location_has_rows_of_its_own() -> None:
     assert {row["location"] for row in ahead} == set(panel.series)
 
 
-def test_an_infinite_k_hat_is_kept_as_infinity() -> None:
-    windows = [w._replace(khat=k) for w, k in zip(past.windows(SPEC, PANEL), (0.4, math.inf, math.nan), strict=False)]
-    assert diagnostics_table(windows).column("khat").to_pylist()[:3] == [0.4, math.inf, math.inf]
+def test_an_infinite_k_hat_is_kept_as_infinity_and_one_that_is_not_there_as_null() -> None:
+    windows = [w._replace(khat=k) for w, k in zip(past.windows(SPEC, PANEL), (0.4, math.inf, None), strict=False)]
+    assert diagnostics_table(windows).column("khat").to_pylist()[:3] == [0.4, math.inf, None]

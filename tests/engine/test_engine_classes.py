@@ -20,13 +20,14 @@ from jax import Array
 
 from engine import model
 from engine.design import Design, build
-from engine.fit import unconstrained
+from engine.fit import Sampler, unconstrained
 from engine.model import DIMS, Parameters, named, unnamed
 from engine.prng import stream
 from engine.spec import Spec
 from tests import classes
 
 ORIGIN, HORIZON, PATHS = 30, 4, 400
+WARMUP, DRAWS = 20, 4  # of the chain whose bytes are committed
 DIGESTS = Path(__file__).resolve().parent.parent / "classes.json"
 
 
@@ -65,7 +66,21 @@ def digests(name: str) -> dict[str, str]:
     what = found(name)[2]
     arrays = {"density": what.density, "gradient": what.gradient, "paths": what.paths, "step": what.step}
     arrays |= {f"parameters.{key}": value for key, value in named(what.parameters).items() if value.size}
-    return {key: hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest() for key, value in arrays.items()}
+    return {key: _digest(value) for key, value in arrays.items()} | {"chain": chain_digest(name)}
+
+
+def chain_digest(name: str) -> str:
+    """SHA-256 of the digests of a short chain's energies, steps and draws, in the order of their names."""
+    spec, design, _ = found(name)
+    chain = Sampler(spec, WARMUP, DRAWS, design).chain(design, stream(1, "chain"))
+    assert np.all(np.isfinite(chain.energy))
+    assert chain.steps.sum() > DRAWS  # it moved
+    arrays = {**named(chain.parameters), " energy": chain.energy, " steps": chain.steps}
+    return hashlib.sha256("".join(_digest(arrays[key]) for key in sorted(arrays)).encode("ascii")).hexdigest()
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", classes.CLASSES)

@@ -108,14 +108,18 @@ def test_given_scales_and_transforms_the_density_is_the_textbooks_regression(poo
     if pooling == "a population without a spread":
         q = q.at[at["tau"]].set(-40.0)
     limit = "mu" in at
-    beta = at["mu" if limit else "beta"]
+    beta = at["mu" if limit else "effect"]
+    p = density.parameters(q, design)
+    of, of_media = spec.model.media, p.media  # effects are sampled in units of a usual swing, which is given here
+    swing = np.log(media.usual_swing(of, of_media.adstock, of_media.saturation, design.media))
+    moved = np.tile(swing, beta.size // swing.size)
     linear = np.concatenate([at[name] for name in LINEAR])
     unit = coefficients(density, design, q.at[linear].add(1.0)) - coefficients(density, design, q)
 
     def log_density(x: Array) -> Array:
         """Of coefficients, then of effects: the Jacobian of their logarithm, or the prior of it, taken off."""
         log_beta = jnp.log(x[linear.size :])
-        found = density.log_density(q.at[linear].set(x[: linear.size] / unit).at[beta].set(log_beta), design)
+        found = density.log_density(q.at[linear].set(x[: linear.size] / unit).at[beta].set(log_beta + moved), design)
         prior = -0.5 * jnp.sum((log_beta - math.log(spec.model.media.scale)) ** 2)
         return found - (prior if limit else jnp.sum(log_beta))
 
@@ -124,7 +128,6 @@ def test_given_scales_and_transforms_the_density_is_the_textbooks_regression(poo
     here = np.asarray(gradient(x))
     curvature = np.stack([(np.asarray(gradient(x + step)) - here) / 0.1 for step in 0.1 * np.eye(x.size)])
 
-    p = density.parameters(q, design)
     rho, sigma = float(p.noise.rho), np.asarray(p.noise.sigma)
     covariance = twin.independent([twin.ar1(ORIGIN, rho, each) for each in sigma])
     response = np.asarray(media.response(spec.model.media, p.media, design.media))
@@ -259,7 +262,7 @@ def _schools_density(q: Array, data: Array) -> Array:
 
 def test_eight_schools_agree_with_quadrature_and_the_published_posterior() -> None:
     """Published: posteriordb, eight_schools-eight_schools_noncentered, 10,000 draws; the issue's sd of mu."""
-    density = Density(10, _schools_density, _schools)  # type: ignore[arg-type]
+    density = Density(10, _schools_density, _schools, lambda _: jnp.ones(10))  # type: ignore[arg-type]
     settings = classes.spec("national").inference.model_copy(update={"target_accept": 0.95, "max_tree_depth": 10})
     run = jax.jit(partial(_nuts, density, settings, 1_000, 5_000))
     data = jnp.asarray(twin.SCHOOLS)

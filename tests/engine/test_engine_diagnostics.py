@@ -131,6 +131,7 @@ def test_k_hat_is_recorded_and_is_no_gate() -> None:
     found = diagnose(chains, INFERENCE)
     assert found.khat == (0.5, 9.0, None, 0.1)
     assert found.passed
+    assert diagnose([c._replace(khat=None) for c in healthy()], INFERENCE).khat == ()
 
 
 def test_numbers_are_published_to_six_digits() -> None:

@@ -45,8 +45,24 @@ def spent(of: Spec, change: Callable[[np.ndarray], object]) -> Panel:
     return panel._replace(media=media)
 
 
+def told(of: Spec, panel: Panel) -> tuple[Finding, ...]:
+    """But for what is told of every specification without experiments."""
+    return tuple(finding for finding in before_fit(of, panel) if finding.what != "no_experiment")
+
+
 def test_nothing_is_told_of_data_within_every_limit() -> None:
-    assert before_fit(spec(), small.panel(spec())) == ()
+    assert told(spec(), small.panel(spec())) == ()
+
+
+def test_channels_without_an_experiment_are_named() -> None:
+    assert whats(before_fit(spec(), small.panel(spec()))) == [("media", "no_experiment")]
+    lift = {
+        "name": "spring", "channel": "tv", "outcome": "sales", "locations": [], "spend_first": "2017-03-06",
+        "spend_last": "2017-03-20", "measured_first": "2017-03-06", "measured_last": "2017-03-27",
+        "change": {"kind": "holdout"}, "lift": 5.0, "error": 2.0, "unit": "USD", "spend_unit": "USD",
+    }  # fmt: skip
+    of = spec(model__lift_tests=[lift])
+    assert [finding.found for finding in before_fit(of, small.panel(of))] == ["none of search"]
 
 
 def test_nothing_is_told_where_nothing_is_asked() -> None:
@@ -84,13 +100,13 @@ def test_spend_that_tells_little_is_told(change: Callable[[np.ndarray], None], s
 
 def test_an_outlier_is_told_with_its_period_and_place() -> None:
     panel = spent(spec(), _outlier)
-    told = next(each for each in before_fit(spec(), panel) if each.what == "outlier")
-    assert told.found.endswith(f"on {panel.periods[17]} in West")
+    found = next(each for each in before_fit(spec(), panel) if each.what == "outlier")
+    assert found.found.endswith(f"on {panel.periods[17]} in West")
 
 
 def test_half_of_an_effect_that_the_prior_puts_where_nobody_spends_is_told() -> None:
     curve = {"kind": "logistic", "shape": 2.0, "rate": 50.0, "shared": False}  # half at 17 times the mean
-    assert whats(before_fit(spec(model__media__saturation=curve), small.panel(spec()))) == [
+    assert whats(told(spec(model__media__saturation=curve), small.panel(spec()))) == [
         ("tv", "saturation_outside"),
         ("search", "saturation_outside"),
     ]
@@ -108,9 +124,9 @@ def test_a_silent_period_takes_what_is_carried_down_to_nothing() -> None:
 
 
 def test_a_history_shorter_than_declared_is_told_with_its_counts() -> None:
-    told = before_fit(spec({"per_parameter": 5.0, "cycles": 4.0}), small.panel(spec()))
-    assert whats(told) == [("history", "short_history"), ("season of 13 periods", "few_cycles")]
-    assert told[0].found == "3.83: 88 outcomes, 23 parameters"  # levels, slopes, ... as the test below counts them
+    found = told(spec({"per_parameter": 5.0, "cycles": 4.0}), small.panel(spec()))
+    assert whats(found) == [("history", "short_history"), ("season of 13 periods", "few_cycles")]
+    assert found[0].found == "3.83: 88 outcomes, 23 parameters"  # levels, slopes, ... as the test below counts them
 
 
 def test_parameters_are_those_that_are_sampled() -> None:
@@ -122,7 +138,7 @@ def test_parameters_are_those_that_are_sampled() -> None:
 
 def test_without_a_confounder_it_is_said_that_none_is_taken_to_be_there() -> None:
     of = spec(data__controls=[WEATHER])
-    assert whats(before_fit(of, small.panel(of))) == [("controls", "no_confounder")]
+    assert whats(told(of, small.panel(of))) == [("controls", "no_confounder")]
 
 
 def test_a_precision_control_that_moves_with_spend_is_told() -> None:
@@ -130,8 +146,8 @@ def test_a_precision_control_that_moves_with_spend_is_told() -> None:
     panel = small.panel(of)
     controls = panel.controls.copy()
     controls[:, :, 1] = -panel.media[:, :, 0]
-    told = before_fit(of, panel._replace(controls=controls))
-    assert ("weather", "precision_moves_with_media") in whats(told)
+    found = before_fit(of, panel._replace(controls=controls))
+    assert ("weather", "precision_moves_with_media") in whats(found)
 
 
 def test_findings_become_rows_in_their_order() -> None:

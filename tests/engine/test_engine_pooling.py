@@ -32,6 +32,7 @@ LOCATIONS, OUTCOMES, GROUPS = (
 M, S = len(GROUPS), LOCATIONS * OUTCOMES
 SIZES = twin.Sizes(LOCATIONS, OUTCOMES, GROUPS)
 NONE, LOCAL = jnp.zeros((S, M)), jnp.zeros(M)
+ONES = jnp.ones(M)  # effects in units of themselves
 CROSSED = [
     ("location",), ("product",), ("campaign",), ("location", "product"), ("product", "location"),
     ("location", "campaign"), ("campaign", "location", "product"),
@@ -51,14 +52,14 @@ def partially(over: Sequence[str], centring: str = "non_centred", active: int | 
 def sites(spec: MediaSpec, number: int, centred: Array = NONE, national: Array = LOCAL) -> dict[str, Array]:
     """One draw of every site."""
     program = partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS)
-    seen = trace(seed(program, stream(number, "pooling"))).get_trace(centred, national)
+    seen = trace(seed(program, stream(number, "pooling"))).get_trace(centred, national, ONES)
     return {name: site["value"] for name, site in seen.items() if site["type"] == "sample"}
 
 
 def effects(spec: MediaSpec, values: dict[str, Array], centred: Array = NONE, national: Array = LOCAL) -> Array:
     """(location, outcome, column) given every site."""
     program = substitute(partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS), values)
-    found: Array = program(centred, national)
+    found: Array = program(centred, national, ONES)
     assert found.shape == (S, M)
     return found.reshape(LOCATIONS, OUTCOMES, M)
 
@@ -91,7 +92,7 @@ def test_one_outcome_pooled_over_locations_is_the_textbooks_formula_to_the_bit()
     def ours(mu: Array, tau: Array, z: Array) -> Array:
         program = partial(sample_effects, spec, LOCATIONS, 1, GROUPS)
         values = {"mu": mu[None], "tau": tau[None], "z": z[:, None]}
-        found: Array = substitute(program, values)(jnp.zeros((LOCATIONS, M)), LOCAL)
+        found: Array = substitute(program, values)(jnp.zeros((LOCATIONS, M)), LOCAL, ONES)
         return found
 
     keys = jax.random.split(stream(2, "pooling"), 3)
@@ -127,7 +128,9 @@ def test_centred_and_non_centred_are_one_prior(over: Sequence[str], centring: st
         moved[z_site] = jnp.asarray(raw.reshape(drawn[z_site].shape))
     np.testing.assert_allclose(effects(other, moved, mask), effects(plain, drawn), rtol=1e-12)
     densities = [
-        float(log_density(partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS), (mask, LOCAL), {}, values)[0])
+        float(
+            log_density(partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS), (mask, LOCAL, ONES), {}, values)[0]
+        )
         for spec, values in ((plain, drawn), (other, moved))
     ]
     assert math.isclose(densities[0], densities[1] + log_jacobian, rel_tol=1e-10)
@@ -147,9 +150,9 @@ def test_no_spread_is_complete_pooling_and_complete_pooling_is_one_effect_an_out
 def test_separate_effects_are_as_many_as_there_are_series_and_channels() -> None:
     spec = declared({"kind": "none"})
     drawn = sites(spec, 4)
-    assert list(drawn) == ["beta"]
-    assert np.array_equal(effects(spec, drawn), drawn["beta"])
-    assert len(np.unique(drawn["beta"])) == S * M
+    assert list(drawn) == ["effect"]
+    assert np.array_equal(effects(spec, drawn), drawn["effect"])
+    assert len(np.unique(drawn["effect"])) == S * M
 
 
 @pytest.mark.parametrize("centring", ["non_centred", "centred"])
@@ -160,8 +163,8 @@ def test_an_effect_moves_from_its_population_to_its_own_data_as_they_grow(centri
     def loss(raw: Array, count: float) -> Array:
         values = {"mu": jnp.full((1, 1), mu), "tau": jnp.full((1, 1), tau), "z": raw.reshape(1, 1, 1)}
         program = partial(sample_effects, spec, 1, 1, (0,))
-        prior, _ = log_density(program, (jnp.ones((1, 1)), jnp.zeros(1)), {}, values)
-        beta = substitute(program, values)(jnp.ones((1, 1)), jnp.zeros(1))
+        prior, _ = log_density(program, (jnp.ones((1, 1)), jnp.zeros(1), jnp.ones(1)), {}, values)
+        beta = substitute(program, values)(jnp.ones((1, 1)), jnp.zeros(1), jnp.ones(1))
         return -(prior - 0.5 * count * ((jnp.log(beta[0, 0]) - mean) / sd) ** 2)
 
     slope = jax.jit(jax.value_and_grad(jax.grad(loss)))
@@ -232,7 +235,7 @@ def test_deviations_that_move_nothing_are_sampled_as_standard_noise() -> None:
     def density(mu: Array) -> Array:
         values = drawn | {"mu": mu}
         return log_density(
-            partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS), (jnp.ones((S, M)), flags), {}, values
+            partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS), (jnp.ones((S, M)), flags, ONES), {}, values
         )[0]
 
     slope = jax.grad(density)(drawn["mu"])[:, 1]
@@ -257,3 +260,24 @@ def test_deviations_that_move_nothing_are_sampled_as_standard_noise() -> None:
 def test_pooling_that_says_too_little_or_too_much_is_refused(pooling: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         declared(pooling)
+
+
+@pytest.mark.parametrize("pooling", ["complete", "none", "location", "campaign"])
+def test_the_unit_that_effects_are_sampled_in_changes_no_prior(pooling: str) -> None:
+    spec = declared({"kind": pooling}) if pooling in ("complete", "none") else partially((pooling,))
+    unit = jnp.asarray([0.5, 2.0, 0.5, 3.0])  # campaigns of one channel have one unit, and so has their population
+    population = jnp.log(unit[jnp.asarray([0, 1, 3])] if pooling == "campaign" else unit)
+    drawn, jacobian = sites(spec, 3), 0.0
+    if "effect" in drawn:
+        moved = {"effect": drawn["effect"] * unit}
+        jacobian = float(jnp.sum(jnp.log(jnp.broadcast_to(unit, drawn["effect"].shape))))
+    else:
+        moved = drawn | {"mu": drawn["mu"] + population}
+    program = partial(sample_effects, spec, LOCATIONS, OUTCOMES, GROUPS)
+    plain, other = (
+        float(log_density(program, (NONE, LOCAL, each), {}, values)[0])
+        for each, values in ((ONES, drawn), (unit, moved))
+    )
+    assert math.isclose(plain, other + jacobian, rel_tol=1e-12)
+    beta = substitute(program, moved)(NONE, LOCAL, unit)
+    np.testing.assert_allclose(np.ravel(beta), np.ravel(effects(spec, drawn)), rtol=1e-12)

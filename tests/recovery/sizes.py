@@ -21,14 +21,20 @@ COMMON: dict[str, Any] = {
     "model__event_scale": 0.2,
     "inference__target_accept": 0.9,
     "inference__max_tree_depth": 10,
-    "inference__pathfinder": {"maxiter": 60, "samples": 100, "jitter": 0.1},
+    "inference__start": {"kind": "near_origin", "jitter": 0.1},
     "backtest__first_origin": 60,
     "plan": {"media": "recent_mean", "controls": "recent_mean", "year": 52, "recent": 4},
     "detect__segments__max_run_length": TIME,
 }
 OWN: Mapping[str, dict[str, Any]] = {
+    "gaussian_process": {
+        "model__trend": {
+            "kind": "hsgp", "kernel": "matern_5_2", "scale": 0.2, "lengthscale": 0.6, "lengthscale_log_sd": 0.2,
+            "functions": 24, "boundary": 2.5,
+        }
+    },
     "varying": {"model__media__variation": {"kind": "random_walk", "knot": 13, "scale": 0.3}},
-}
+}  # fmt: skip
 TIMES: Mapping[str, int] = {"national": 156}
 
 # Seven channels in one location, as large sets of known truth have; effects, carry-over and saturation are fixed.

@@ -55,7 +55,7 @@ def spec(residual: str = "ar1", **changes: object) -> Spec:
             "model__event_scale": 0.2,
             "inference__target_accept": 0.9,
             "inference__max_tree_depth": 10,
-            "inference__pathfinder": {"maxiter": 60, "samples": 100, "jitter": 0.1},
+            "inference__start": {"kind": "near_origin", "jitter": 0.1},
             "backtest__horizon": HORIZON,
             "backtest__first_origin": 60,
             "holdout__periods": HORIZON,

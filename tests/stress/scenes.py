@@ -173,11 +173,11 @@ SCENES: Mapping[str, Scene] = {
     "collinear pair": Scene("collinear", ("collinear",), "search", panel=_together),
     "collinear sum": Scene("inflated", ("inflated",), "radio", panel=_sum),
     "confounder with memory": Scene(
-        "residuals foretell spend, or share its memory", ("spend_ahead", "shared_memory"), "search", 0.3,
+        "spend is foretold, or shares memory", ("spend_ahead", "shared_memory"), "search", 0.3,
         panel=_confounded(0.8), outcome=_demanded(0.8),
     ),
     "confounder without memory": Scene(
-        "nothing shows it: an experiment must", ("spend_ahead", "shared_memory"), "search", 0.0,
+        "nothing shows it: only `no_experiment` says so", ("spend_ahead", "shared_memory"), "search", 0.0,
         panel=_confounded(0.0), outcome=_demanded(0.0),
     ),
     "budget answers sales": Scene("residuals foretell spend", ("spend_ahead",), "search", 0.7, answers=0.5),
