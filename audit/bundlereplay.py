@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.bag import PAYLOAD
-from audit.bundle import SOURCE
-from audit.bundleread import Files, open_bundle
+from audit.bundle import SOURCE, SOURCE_LISTING
+from audit.bundleread import MAX_LISTING_BYTES, Files, open_bundle
 from audit.bundlereport import BundleReport
 from audit.bundleverify import check_bundle
+from audit.bundlewithheld import lacking
 from audit.digest import digest_path
 from audit.errors import DigestMismatch, Unavailable
 from audit.evidence import Evidence
@@ -21,7 +22,7 @@ from audit.replay import Replayed, reexecute
 from audit.replayenv import build
 from audit.resource import Subject
 from audit.root import Anchor
-from audit.source import source_tree
+from audit.source import parse_listing, source_tree
 from audit.ustar import extract
 
 
@@ -42,10 +43,9 @@ class BundledRun:
 
         Unavailable: one of them is withheld. DigestMismatch: the bundle was written to since it was verified.
         """
-        withheld, sealed = {"source", "data"} & set(self.report.info.withheld), self.known.run.source_tree
-        if withheld or self.known.registration is None:  # told before an environment is built in vain
-            lacking = ", ".join([*sorted(withheld), *(["register"] if self.known.registration is None else [])])
-            raise Unavailable("cannot be replayed: withheld", "bundle", "source, data and registration", lacking)
+        sealed = self.known.run.source_tree
+        if absent := self._absent():  # told before an environment is built in vain
+            raise Unavailable("cannot be replayed: withheld", "bundle", "the whole source, registration", absent)
         self._extract(SOURCE, tree)
         if (found := source_tree(tree).sha256) != sealed:
             raise DigestMismatch("source changed since it was verified", SOURCE, sealed, found)
@@ -59,6 +59,16 @@ class BundledRun:
         if there:
             self._copy(subject, destination)
         return there
+
+    def _absent(self) -> str:
+        """The words that left out something without which there is no replay; '' if none did."""
+        withheld = self.report.info.withheld
+        if "source" in withheld:
+            words = ["source"]
+        else:
+            raw = self.files.data(SOURCE_LISTING, MAX_LISTING_BYTES)
+            words = lacking(withheld, (name for name, _ in parse_listing(raw, PAYLOAD + SOURCE_LISTING)))
+        return ", ".join([*words, *(["register"] if self.known.registration is None else [])])
 
     def _copy(self, subject: Subject, destination: Path) -> None:
         destination.parent.mkdir(parents=True, exist_ok=True)

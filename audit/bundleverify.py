@@ -109,7 +109,7 @@ def check_bundle(
     for name, contents in derived(log, known, chain, disclosed, light=info.light):
         names.require(name, sha256(contents), "what follows from the log")
     missing, expected = require_artifacts(files, log, known, info)
-    source = require_source(files, known, info)
+    without, source = require_source(files, known, info)
     names.take(log_names(info.size, (size for size, _ in log.log.heads()), disclosed))
     names.take([INFO, CHECKPOINT, EXPECTED, *expected, *source, *map(root_name, range(1, len(chain) + 1))])
     stamps = _stamps(files, log)
@@ -124,7 +124,7 @@ def check_bundle(
         size=sum(files.sizes.values()),
         withheld=dict(sorted(hidden.items())),
         void=log.void,
-        unchecked=(*_unchecked(log, known, info, hidden), *missing),
+        unchecked=(*_unchecked(log, known, info, hidden), *without, *missing),
         note=log.note,
         checkpoint=_checkpoint(files, log),
         stamps=stamps,
@@ -240,7 +240,7 @@ def _stamps(files: Files, log: TrustedLog) -> tuple[Stamp, ...]:
 
 
 def _unchecked(log: TrustedLog, known: Evidence, info: BundleInfo, hidden: Mapping[str, int]) -> list[str]:
-    """What rests on something withheld alone; Inconsistent if that is not what `info` says was withheld."""
+    """What rests on an entry withheld alone; Inconsistent if that is not what `info` says was withheld."""
     lines = []
     said = set(info.withheld)
     if known.registration is None:
@@ -255,8 +255,4 @@ def _unchecked(log: TrustedLog, known: Evidence, info: BundleInfo, hidden: Mappi
     if known.registration is not None and (others := hidden["register"]):
         what = f"specification number: {others} other registrations are withheld, which may be for the same data"
         lines.append(what)
-    if "source" in said:
-        lines.append(f"source: withheld; its sealed digest is {known.run.source_tree}; the run cannot be replayed")
-    elif "data" in said:
-        lines.append("inputs below source/data/: withheld, their digests are listed; the run cannot be replayed")
     return lines

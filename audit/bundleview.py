@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from audit.bundle import hides
+from audit.bundlewithheld import hides
 from audit.digest import Sha256
 from audit.logsource import Log, Logged
 from audit.trust import TrustedLog

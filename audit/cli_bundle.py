@@ -21,6 +21,7 @@ from audit.bundledemands import Demands, moment
 from audit.bundlereplay import replay_bundle
 from audit.bundlereport import BundleReport
 from audit.bundleverify import verify_bundle
+from audit.bundlewithheld import quotes
 from audit.cli_keys import home_of
 from audit.errors import Unavailable, Usage, readers_own
 from audit.places import places
@@ -50,7 +51,8 @@ def add(commands: Commands, parents: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KIND",
-        help="leave out: register, stage, verdict, key, admission, a stage by its name, source, or data; repeatable",
+        help="leave out: register, stage, verdict, key, admission, a stage by its name, source, data, creatives (with "
+        "the rows of features), or recordings, which quote the creatives; repeatable",
     )
     bundle.add_argument(
         "--recipient", action="append", default=[], metavar="age1...", help="encrypt to this reader; repeatable"
@@ -159,6 +161,8 @@ def _bundle(arguments: argparse.Namespace) -> int:
     print(f"{info.forecast}: run {info.run}, log {info.origin} of size {info.size}, in {arguments.output}")
     if info.withheld:
         print(f"withheld: {', '.join(info.withheld)}")
+    if quotes(info.withheld):
+        print("note: recordings quote the creatives word for word: --withhold recordings leaves them out as well")
     if arguments.recipient:
         print(f"encrypted to {len(arguments.recipient)} recipients")
     return 0

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engine.declared import Frozen, Name, Text
+from engine.spec_creatives import Creatives, Feature
 
 
 class Column(Frozen):
@@ -33,6 +34,7 @@ class ControlColumn(Column):
     """
 
     role: Literal["confounder", "precision", "mediator"] = "confounder"
+    feature: Feature | None = None  # of creatives, and of no column of the client's table: `column` only names it
 
 
 class DataSpec(Frozen):
@@ -50,6 +52,7 @@ class DataSpec(Frozen):
     media: tuple[MediaColumn, ...]
     controls: tuple[ControlColumn, ...]
     mediators: tuple[Column, ...] = ()  # may have empty cells
+    creatives: Creatives | None = None
     ignored: tuple[Text, ...]  # columns or MFF variables known and not used; shell patterns allowed
     origin: Text  # where the data comes from
     licence: Text
@@ -58,6 +61,17 @@ class DataSpec(Frozen):
     def outcomes(self) -> tuple[Column, ...]:
         """Every KPI."""
         return (self.kpi, *self.further)
+
+    @property
+    def of_table(self) -> DataSpec:
+        """What the client's own table holds: without the controls that are features of creatives."""
+        own = tuple(column for column in self.controls if column.feature is None)
+        return self.model_copy(update={"controls": own, "creatives": None})
+
+    @property
+    def features(self) -> tuple[tuple[str, Feature], ...]:
+        """The controls that are features of creatives, by name."""
+        return tuple((column.name, column.feature) for column in self.controls if column.feature is not None)
 
     @property
     def series(self) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.spec_controls import selection_faults
-from engine.spec_data import DataSpec
+from engine.spec_creatives import feature_faults
+from engine.spec_data import ControlColumn, DataSpec
 from engine.spec_experiments import unit_faults
 from engine.spec_model import ModelSpec
 from engine.spec_outcomes import CrossEffect, TwoState
@@ -15,6 +16,7 @@ def faults(data: DataSpec, model: ModelSpec) -> list[str]:
     """Every name that is doubled, unknown, or used for what it is not; empty when there is none."""
     return [
         *_doubled(data),
+        *feature_faults(data.creatives, data.features, [column.name for column in data.media]),
         *_repeated(data, model),
         *_unknown(data, model),
         *_outcomes(data, model),
@@ -27,7 +29,9 @@ def faults(data: DataSpec, model: ModelSpec) -> list[str]:
 def _doubled(data: DataSpec) -> Iterator[str]:
     columns = [*data.outcomes, *data.errors, *data.media, *data.controls, *data.mediators]
     frequencies = [column.frequency for column in data.media if column.frequency is not None]
-    names, places = [c.name for c in columns], [*(c.column for c in columns), *frequencies]
+    names = [c.name for c in columns]
+    owned = [c for c in columns if not (isinstance(c, ControlColumn) and c.feature is not None)]
+    places = [*(c.column for c in owned), *frequencies]
     for what, values in (("name", names), ("column", places)):
         twice = sorted({v for v in values if values.count(v) > 1})
         if twice:

@@ -30,17 +30,18 @@ CHECKPOINT = "checkpoint"
 
 def produce(root: Path, how: How) -> Path:
     """Runs the one forecast of the project at `root`; beside its artifacts, `checkpoint` is the log's signed head."""
-    context = _context(root, how)
+    made = context(root, how)
     for name in STAGES:
         start = monotonic()
-        run(load(name), context)
-        say(f"{context.forecast}: {name}", monotonic() - start)
-    with Home(context.home).reader().trusted() as log:
-        context.artifact(CHECKPOINT).write_bytes(log.note)
-    return context.artifact(CHECKPOINT).parent
+        run(load(name), made)
+        say(f"{made.forecast}: {name}", monotonic() - start)
+    with Home(made.home).reader().trusted() as log:
+        made.artifact(CHECKPOINT).write_bytes(log.note)
+    return made.artifact(CHECKPOINT).parent
 
 
-def _context(root: Path, how: How) -> Context:
+def context(root: Path, how: How) -> Context:
+    """What stages run under in the project at `root`, everything that varies held fixed."""
     home = root.with_name(f"{root.name}-home")
     return Context(
         root=root,

@@ -1,4 +1,7 @@
-"""`registry regimes list | show ID | check | record | timeline`: what is declared, whether it is sound, and since when.
+"""`registry regimes | prompts`: what is declared before it is used, whether it is sound, and since when.
+
+    regimes list | show ID | check | record | timeline
+    prompts compile | freeze | check | list | diff
 
 Exit codes: 0 done and sound; 1 the registry is not valid (every fault is printed), or nothing was to be recorded;
 2 usage, no such event, or unreadable.
@@ -13,8 +16,8 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from registry import cli_prompts, record, regimes, timeline
 from registry import folder as folders
-from registry import record, regimes, timeline
 from registry.errors import RegistryError, RegistryUnavailableError
 from registry.event import Event
 from registry.history import History
@@ -28,6 +31,8 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as error:  # argparse has printed the usage
         return int(error.code or 0)
     try:
+        if options.noun == "prompts":
+            return cli_prompts.run(options)
         if options.action == "record":
             return _record(options)
         registry = regimes.load(options.folder, options.private)
@@ -57,14 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     recorded = actions.add_parser("record", help="new and edited events become versions of the history")
     recorded.add_argument("ids", metavar="ID", nargs="*", help="these alone (default: all that were edited)")
     recorded.add_argument("--reason", required=True, help="why, in one line; kept in the history")
-    recorded.add_argument("--on", type=_day, required=True, metavar="YYYY-MM-DD", help="the day of the edit")
+    recorded.add_argument("--on", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="day of the edit")
     drawn = actions.add_parser("timeline", help="the events along time: text, or with -o an SVG")
     drawn.add_argument("-o", dest="out", type=Path, metavar="FILE.svg", help="write an SVG there")
+    cli_prompts.add(nouns.add_parser("prompts", help="language-model prompts, optimised once and frozen"))
     return parser
-
-
-def _day(value: str) -> date:
-    return date.fromisoformat(value)
 
 
 def _list(registry: Registry) -> int:

@@ -14,42 +14,29 @@ of every stage that used the registry names.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from audit import canonical
-from audit.errors import Malformed
+from registry import chain
 from registry.errors import Fault
-from registry.event import Event, Id, IsoDate, Line
+from registry.event import Event, Id
 
 FILE: Final = "history.jsonl"
-MAX_BYTES: Final = 16 * 2**20
-FIRST: Final = "0" * 64
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+MAX_BYTES: Final = chain.MAX_BYTES
+FIRST: Final = chain.FIRST
 
 
-class Entry(BaseModel):
+class Entry(chain.Link):
     """One version of one event."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     event: Id
     version: Annotated[int, Field(ge=1, le=1000)]
-    record_sha256: Sha256
-    date: IsoDate
-    reason: Line
-    previous: Sha256
-
-    @property
-    def line(self) -> bytes:
-        """The line's bytes, without its line feed."""
-        return canonical.encode(self.model_dump(mode="json"))
+    record_sha256: chain.Sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +48,12 @@ class History:
     @property
     def head(self) -> str:
         """SHA-256 of the last line; 64 zeros where there is none."""
-        return _sha256(self.entries[-1].line) if self.entries else FIRST
+        return chain.head(self.entries)
 
     @property
     def raw(self) -> bytes:
         """What the file holds."""
-        return b"".join(entry.line + b"\n" for entry in self.entries)
+        return chain.raw(self.entries)
 
     def of(self, event: str) -> tuple[Entry, ...]:
         """The versions of one event, the oldest first."""
@@ -110,42 +97,20 @@ class History:
             yield Fault(gone, "file", "a file: an event that no longer holds is superseded, not removed", "none")
 
     def _broken(self) -> Iterator[Fault]:
-        before, day, versions = FIRST, date.min, dict[str, int]()
+        yield from chain.broken(self.entries, FILE)
+        versions = dict[str, int]()
         for number, entry in enumerate(self.entries, 1):
-            where = f"{FILE}:{number}"
-            if entry.previous != before:
-                yield Fault(where, "previous", f"{before}, the SHA-256 of the line before", entry.previous)
             if entry.version != (due := versions.get(entry.event, 0) + 1):
-                yield Fault(where, "version", f"{due} of {entry.event}", str(entry.version))
-            if entry.date < day:
-                yield Fault(where, "date", f"{day} or later, as the line before", str(entry.date))
-            before, day, versions[entry.event] = _sha256(entry.line), entry.date, entry.version
+                yield Fault(f"{FILE}:{number}", "version", f"{due} of {entry.event}", str(entry.version))
+            versions[entry.event] = entry.version
 
 
 def parse(raw: bytes) -> History | list[Fault]:
     """The history whose file is `raw`, or the lines that are no entries. Whether they follow, `History.faults` says."""
-    if len(raw) > MAX_BYTES:
-        return [Fault(FILE, "file", f"at most {MAX_BYTES} bytes", "more")]
-    entries: list[Entry] = []
-    faults: list[Fault] = []
-    *lines, rest = raw.split(b"\n")
-    if rest:
-        faults.append(Fault(f"{FILE}:{len(lines) + 1}", "line", "a line feed at its end", "none"))
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = Entry.model_validate(canonical.decode_canonical(line, where=FILE))
-        except (Malformed, ValidationError) as error:
-            said = str(error).splitlines()
-            faults.append(Fault(f"{FILE}:{number}", "line", "canonical JSON of one version", "; ".join(said[:3])))
-        else:
-            entries.append(entry)
-    return faults or History(tuple(entries))
+    entries = chain.parse(Entry, raw, FILE)
+    return entries if isinstance(entries, list) else History(entries)
 
 
 def digest(event: Event) -> str:
     """SHA-256 (hex) of the canonical JSON of the event."""
-    return _sha256(canonical.encode(event.record()))
-
-
-def _sha256(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
+    return chain.sha256(canonical.encode(event.record()))

@@ -4,6 +4,7 @@
     noptik audit ...         bundle, verify, replay, prove; keys, witnesses
     noptik registry ...      the curated regime events
     noptik golden ...        committed cases with their expected bytes
+    noptik record FORECAST   answers of a language model about a forecast's creatives, kept for ever
     noptik fast FORECAST     what a forecast's media add, in a second and never for release
     noptik where             where the forecasts, reports and the ledger head are
 
@@ -22,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit.cli", "bundle, verify, replay and prove what the ledger records; keys and witnesses"),
     "registry": ("registry.cli", "the curated registry of regime events"),
     "golden": ("golden.cli", "committed cases: check or update their expected bytes"),
+    "record": ("stages.record_creatives", "answers of a language model about a forecast's creatives, once"),
     "fast": ("stages.fast", "what a forecast's media add, in a second: for iteration, never for release"),
     "where": ("stages.where", "where the forecasts, reports and the ledger head are"),
 }

@@ -59,12 +59,15 @@ def _contributions(root: Path, raw: bytes, fast: FastSpec) -> pa.Table:
     from engine import ingest
     from engine.spec import parse_spec
     from engine.table import to_panel
+    from stages import extraction
 
     spec = parse_spec(raw)
     try:
-        table = ingest.read((root / spec.data.path).read_bytes(), spec.data).table
+        table = ingest.read((root / spec.data.path).read_bytes(), spec.data.of_table).table
     except OSError as error:
         raise Unavailable(f"cannot read the data: {error.strerror}", root / spec.data.path) from error
+    if spec.data.creatives is not None:
+        table = extraction.featured(table, spec.data, extraction.extracted(extraction.read(root, spec.data)))
     panel = to_panel(table, spec.data)
     time = len(panel.periods)
     design, _ = designs.build(panel, spec, time)

@@ -17,7 +17,7 @@ from stages.stage import Context, Stage
 
 
 def _run(context: Context, out: Path) -> None:
-    data = parse_spec(context.declared()).data
+    data = parse_spec(context.declared()).data.of_table
     try:
         result = ingest.read(_read(context.root, data), data)
     except IngestError as error:

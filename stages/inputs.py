@@ -11,14 +11,15 @@ from engine.table import Panel, read_parquet, schema_of, to_panel
 from engine.verdict import Verdict
 from stages.stage import Context
 
-TABLE = "ingest/table.parquet"
+INGESTED = "ingest/table.parquet"  # the client's table alone
+TABLE = "features/table.parquet"  # with the covariates that come of creatives
 CHOICES = "prepare/choices.json"
 VERDICT = "detect/verdict.json"
 ORIGINS = "detect/origins.json"
 
 
 def table_panel(context: Context) -> Panel:
-    """The client's data as arrays, as registered."""
+    """The client's data as arrays, as registered, features of creatives among the controls."""
     data = context.spec().data
     return to_panel(read_parquet(context.artifact(TABLE), schema_of(data)), data)
 

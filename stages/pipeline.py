@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.closure import closure, modules
+from stages.extraction import CREATIVES, LOCK, PROMPTS
 from stages.hazard import LABELLED
 from stages.registered import REGIMES
 from stages.stage import STAGES, Stage
@@ -27,11 +28,12 @@ FOLDER = f"artifacts/{ITEM}"
 # beside artifacts and code: what a stage reads from the project
 INPUTS = {
     "ingest": ("data",),
+    "features": (CREATIVES, PROMPTS, LOCK),
     "register": ("registry/private", REGIMES),
     "hazard": (LABELLED, REGIMES),
     "detect": (REGIMES,),
 }
-PARAMS = {"ingest": (f"specs.{ITEM}",), "register": (f"specs.{ITEM}",)}
+PARAMS = {"ingest": (f"specs.{ITEM}",), "features": (f"specs.{ITEM}",), "register": (f"specs.{ITEM}",)}
 # what cannot be seen by imports: locked packages, and the template of the report
 FILES = {"report": ("stages/page.html.j2",)}
 

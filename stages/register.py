@@ -17,7 +17,7 @@ from engine.errors import SpecError
 from engine.origins import holdout_origins
 from engine.spec import parse_spec
 from engine.table import ipc_bytes, read_parquet, schema_of, to_panel
-from stages.inputs import TABLE
+from stages.inputs import INGESTED, TABLE
 from stages.registered import PRIVATE, REGIMES, private_events
 from stages.stage import BUILDER, SPEC, Context, Stage, internal
 
@@ -25,8 +25,9 @@ from stages.stage import BUILDER, SPEC, Context, Stage, internal
 def _run(context: Context, out: Path) -> None:
     raw = context.declared()
     spec = parse_spec(raw)
-    table = read_parquet(context.artifact(TABLE), schema_of(spec.data))
-    panel = to_panel(table, spec.data)
+    # the client's own numbers: a specification with other features is another specification for the same data
+    table = read_parquet(context.artifact(INGESTED), schema_of(spec.data.of_table))
+    panel = to_panel(read_parquet(context.artifact(TABLE), schema_of(spec.data)), spec.data)
     time = len(panel.periods)
     needed = spec.backtest.first_origin + spec.backtest.horizon + spec.holdout.periods
     if time < needed:
@@ -62,7 +63,7 @@ def _inputs(context: Context) -> tuple[str, ...]:
 
 STAGE = Stage(
     "register",
-    reads=(TABLE,),
+    reads=(INGESTED, TABLE),
     run=_run,
     inputs=_inputs,
     stated=False,  # the registration itself is its statement

@@ -27,7 +27,7 @@ from engine.table import Panel, ipc_bytes, read_parquet, schema_of
 from engine.verdict import Finding, Verdict
 from stages import page
 from stages import report_input as inputs
-from stages.inputs import CHOICES, TABLE, VERDICT, model_spec, panel, verdict
+from stages.inputs import CHOICES, INGESTED, TABLE, VERDICT, model_spec, panel, verdict
 from stages.record import Record
 from stages.stage import RECEIPT, SPEC, Context, Stage
 
@@ -132,7 +132,7 @@ def _specification(receipt: Receipt) -> inputs.Specification:
 
 
 def _evidence(context: Context, spec: Spec, receipt: Receipt) -> inputs.Evidence:
-    table = read_parquet(context.artifact(TABLE), schema_of(context.spec().data))
+    table = read_parquet(context.artifact(INGESTED), schema_of(context.spec().data.of_table))
     kept = table.slice(table.num_rows - spec.holdout.periods * len(spec.data.locations))
     return inputs.Evidence(
         spec_digest=_registered(receipt).specification_sha256,
@@ -465,7 +465,7 @@ def _limits(spec: Spec, record: Record, files: _Artifacts) -> tuple[str, ...]:
 STAGE = Stage(
     "report",
     reads=(
-        TABLE, CHOICES, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet",
+        INGESTED, TABLE, CHOICES, REJECTIONS, VERDICT, SPEC, RECEIPT, "adapt/forecasts.parquet",
         "calibrate/rolling_origins.parquet", "calibrate/scorecard_rolling.parquet",
         "calibrate/scorecard_holdout.parquet", "calibrate/coverage_rolling.parquet",
         "calibrate/coverage_holdout.parquet", "detect/changes.parquet",

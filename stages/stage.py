@@ -19,11 +19,12 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel
@@ -48,6 +49,7 @@ from audit.statement import (
     core_bytes,
 )
 from engine import precision
+from engine.creative_errors import EmbeddingUnavailableError
 from engine.errors import EngineError, ProfileError
 from engine.spec import Spec, parse_spec
 from registry.errors import RegistryError, RegistryUnavailableError
@@ -56,6 +58,7 @@ from stages.workers import Workers
 
 STAGES = (
     "ingest",
+    "features",
     "register",
     "prepare",
     "hazard",
@@ -84,12 +87,14 @@ class Stage:
     """What a stage is: the artifacts it reads, and the function that writes its folder.
 
     reads: paths under artifacts/<forecast>/, each written by an earlier stage. inputs: further files, from the root.
+    parameters: what its statement says besides, once its folder is written.
     """
 
     name: str
     reads: tuple[str, ...]
     run: Callable[[Context, Path], None]
     inputs: Callable[[Context], tuple[str, ...]] = lambda _: ()
+    parameters: Callable[[Context], Mapping[str, str | int]] = lambda _: {}
     stated: bool = True  # seal's own statement is the ledger's
 
 
@@ -198,6 +203,7 @@ def _statement(stage: Stage, context: Context, inputs: Sequence[tuple[str, Diges
                     forecast=context.forecast,
                     stage=stage.name,
                     specification_sha256=sha256(_specification(stage, context)),
+                    parameters=stage.parameters(context),
                 ),
                 internal_parameters=internal(context),
                 resolved_dependencies=tuple(ResourceDescriptor.of(name, digest) for name, digest in inputs),
@@ -271,6 +277,27 @@ def installed(root: Path) -> Places:
     return places(root, os.environ)
 
 
+class LanguageModel(NamedTuple):
+    """Where a language model answers, and the file with the key to it."""
+
+    base_url: str
+    key_file: Path | None
+
+
+def endpoint() -> LanguageModel:
+    """What NOPTIK_LM_BASE_URL and NOPTIK_LM_API_KEY_FILE name. Raises Unavailable where there is no endpoint."""
+    base_url = os.environ.get("NOPTIK_LM_BASE_URL")
+    if not base_url:
+        raise Unavailable("NOPTIK_LM_BASE_URL: expected the URL of an OpenAI-compatible endpoint, found none")
+    file = os.environ.get("NOPTIK_LM_API_KEY_FILE")
+    return LanguageModel(base_url, Path(file) if file else None)
+
+
+def wait(seconds: float) -> None:
+    """Returns after so many seconds, for what must be patient with a service."""
+    time.sleep(seconds)
+
+
 def worker_count() -> int:
     """NOPTIK_WORKERS (0: everything in this process), or one a core this process may use."""
     text = os.environ.get("NOPTIK_WORKERS", "")
@@ -321,7 +348,7 @@ def failure(error: AuditError | EngineError | RegistryError) -> int:
     print(f"error: {error}", file=sys.stderr)
     if isinstance(error, AuditError):
         return error.exit_code
-    return 2 if isinstance(error, ProfileError | RegistryUnavailableError) else 1
+    return 2 if isinstance(error, ProfileError | RegistryUnavailableError | EmbeddingUnavailableError) else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "audit": frozenset({"cryptography", "pydantic", "pyrage", "rfc3161_client", "rfc8785", "securesystemslib", "tuf"}),
     "engine": frozenset(
-        {"arviz_base", "arviz_stats", "blackjax", "holidays", "jax", "jaxlib", "numpy", "numpyro", "pyarrow"}
+        {"PIL", "arviz_base", "arviz_stats", "blackjax", "holidays", "jax", "jaxlib", "numpy", "numpyro", "pyarrow"}
         | {"pydantic", "scipy", "sklearn", "statsmodels", "zarr"}
     ),
     "registry": frozenset({"pydantic", "pydantic_core", "sqlmodel", "yaml"}),

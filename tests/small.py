@@ -15,7 +15,7 @@ from engine.table import Panel
 
 OPTIONAL = {
     "further", "errors", "mediators", "covariance", "cross_effects", "lift_tests", "roi_priors", "interactions",
-    "variation", "selection", "orthogonalise", "checks",
+    "variation", "selection", "orthogonalise", "checks", "creatives",
 }  # fmt: skip
 TIME = 44  # weeks of `panel`
 START = date(2016, 10, 3)  # a Monday

@@ -19,6 +19,7 @@ NAME = "national"
 README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines()]
 ELSEWHERE = ("python -m golden check",)  # the golden tests run it
+OWN = tuple(command for command in CONSOLE if command.startswith(".prompts/"))  # run in a project of their own
 
 
 class Project:
@@ -66,13 +67,28 @@ def _shown(command: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in CONSOLE if not c.startswith("make ") and c not in ELSEWHERE])
+@pytest.mark.parametrize("command", [c for c in CONSOLE if not c.startswith("make ") and c not in (*ELSEWHERE, *OWN)])
 def test_each_command_of_the_readme_does_what_it_says(command: str, project: Project) -> None:
     said = project.ok(_shown(command))
     if " replay " in command:
         assert "identical" in said
     if " verify " in command:
         assert "verified" in said
+
+
+def test_a_prompt_of_ones_own_is_frozen_as_the_readme_says(tmp_path: Path) -> None:
+    place = Project(tmp_path)
+    for folder in ("audit", "registry", "data/creatives"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "requirements-prompts.lock", tmp_path)
+    (tmp_path / ".prompts").symlink_to(ROOT / ".prompts")
+    assert [command.split()[4] for command in OWN] == ["compile", "freeze", "check"]
+    *_, checked = (place.ok(command) for command in OWN)
+    assert "3 prompts, every digest holds" in checked
+    assert "rendered again by DSPy" in checked
+    again = place.run(OWN[1])
+    assert again.returncode == 1
+    assert "mine_v1" in again.stderr
 
 
 def test_each_make_target_of_the_readme_exists() -> None:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger_case import FORECAST, KEY, Case, sealed_project, statement
+from ledger_case import FORECAST, KEY, REPLAY, STATED, Case, project, sealed_project, statement
 
 from audit import bag, sshsig
 from audit.bundle import SIGNATURE
@@ -32,6 +32,49 @@ def case_with_siblings(folder: Path) -> Case:
     case, _ = sealed_project(folder)
     for number, content in enumerate(SECRETS):
         case.ledger.append([Pending("stage", statement("fit", content, OTHER_FORECAST, number))])
+    return case
+
+
+ROWS = ("offer.parquet", "lexicon.parquet")  # what two extractors gave
+FEATURES = ["table.parquet", *ROWS, "recordings.jsonl", "record.json"]
+CREATIVES = {  # the inputs of a stage `features`, below data/creatives/; {} holds what no other file has
+    "ORIGIN.md": "{}",
+    "geo/creatives.jsonl": '{{"headline":"planted headline","note":"{}"}}\n',
+    "geo/images/a.png": "{}",
+    "geo/labels/train.jsonl": "{}",
+    "geo/recordings.jsonl": '{{"request":"planted headline","response":"{}"}}\n',
+    "geo/recordings-2.jsonl": "{}",
+    "recordings.jsonl": "{}",
+    "geo/recordings/notes.md": "{}",  # no recording: a folder of that name
+    "geo/old_recordings.jsonl": "{}",
+}
+REPLAY_FEATURES = """
+creatives = pathlib.Path("data/creatives/geo")
+out = home / "features"
+out.mkdir()
+for name in ("table", "offer", "lexicon"):
+    (out / f"{name}.parquet").write_text(f"planted in {name}")
+(out / "recordings.jsonl").write_text((creatives / "recordings.jsonl").read_text() + "planted in recordings")
+(out / "record.json").write_text("planted in record")
+"""
+
+
+def planted(name: str) -> str:
+    """What the file of `CREATIVES` has and no other file of the case."""
+    return f"planted in {name.replace('/', ' of ')}"
+
+
+def case_with_features(folder: Path) -> Case:
+    """A sealed project with creatives, recordings, and a stage `features` before `fit`."""
+    case = project(folder)
+    for name, text in CREATIVES.items():
+        place = case.root / "data" / "creatives" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text.format(planted(name)))
+    (case.root / "stages" / "replay.py").write_text(REPLAY + REPLAY_FEATURES)
+    receipt = case.register()
+    case.run()
+    case.seal(receipt, stated={"features": FEATURES, **STATED})
     return case
 
 

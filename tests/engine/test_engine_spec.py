@@ -95,7 +95,8 @@ def test_what_is_not_the_text_asked_for_is_refused(path: tuple[str | int, ...], 
 
 PARTS_THAT_MAY_BE_LEFT_OUT = {
     "frequency", "group", "national", "role", "further", "errors", "mediators", "covariance", "cross_effects",
-    "lift_tests", "roi_priors", "interactions", "variation", "selection", "orthogonalise", "checks",
+    "lift_tests", "roi_priors", "interactions", "variation", "selection", "orthogonalise", "checks", "creatives",
+    "feature", "value",
 }  # fmt: skip
 
 

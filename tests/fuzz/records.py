@@ -9,6 +9,7 @@ from contextlib import suppress
 from audit import canonical
 from audit.admission import admission, open_admission, sign_verdict
 from audit.bundle import info_bytes, parse_info
+from audit.digest import sha256
 from audit.envelope import PAYLOAD_TYPE, open_envelope, seal
 from audit.errors import AuditError, Tampered
 from audit.intent import intent_bytes, parse_intent
@@ -16,6 +17,7 @@ from audit.kinds import about, registration_of
 from audit.proof import check_proof, parse_proof, proof_bytes
 from audit.receipt import check_receipt, parse_receipt, receipt_bytes
 from audit.record import entry_bytes, leaf, parse_entry
+from audit.recording import Recordings
 from audit.root import Anchor, load_chain, parse_root
 from audit.statement import AdmissionStatement, Metadata, core_bytes, parse_statement, statement_bytes
 from audit.trustroot import TrustRoot
@@ -159,3 +161,26 @@ def bundle_info(raw: bytes) -> None:
         assert "/" not in parsed.folder
 
     either(raw, one)
+
+
+def recordings(raw: bytes) -> None:
+    """A file of recordings; and each of its lines once more in canonical form, under digests that hold."""
+    for data in (b"".join(_redigested(line) + b"\n" for line in raw.split(b"\n")[:-1]), raw):
+        try:
+            parsed = Recordings.parse(data, "recordings")
+        except Tampered:
+            if data is raw:
+                raise
+        else:
+            assert parsed.raw == data
+            assert all(parsed.get(one.request) == one for one in parsed)
+
+
+def _redigested(line: bytes) -> bytes:
+    try:
+        value = json.loads(line)
+        value["request_sha256"] = sha256(canonical.encode(value["request"]))
+        parts = {name: value[name] for name in ("request", "request_sha256", "response")}
+        return canonical.encode(value | {"sha256": sha256(canonical.encode(parts))})
+    except (ValueError, TypeError, KeyError, RecursionError, AuditError):
+        return line

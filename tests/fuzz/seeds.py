@@ -21,6 +21,8 @@ from audit.logsource import Logged
 from audit.proof import Extra, Proof, proof_bytes
 from audit.receipt import Receipt, receipt_bytes
 from audit.record import Entry, commitment, entry_bytes
+from audit.recording import Recording, Recordings, Response, Settings
+from audit.recording import Request as Asked
 from audit.resource import Annotations, DigestSet, ResourceDescriptor, Subject
 from audit.root import RootFile, first_root, with_log_key
 from audit.signing import NOTE_ED25519, SigningKey
@@ -219,6 +221,24 @@ def bundle_info() -> bytes:
     )
 
 
+def recordings() -> Iterator[bytes]:
+    """None, one, and three, among them one with an image and a seed."""
+    image = {"type": "image_url", "image_url": {"url": f"sha256:{'a' * 64}"}}
+    chats = (
+        [{"role": "user", "content": "Sp\u00e4te \u20ac\n"}],
+        [{"role": "system", "content": "s"}, {"role": "user", "content": ""}, {"role": "assistant", "content": "a"}],
+        [{"role": "user", "content": [{"type": "text", "text": "t"}, image]}],
+    )
+    made = Recordings()
+    for number, messages in enumerate(chats):
+        settings = Settings(temperature=0, max_tokens=1 + number, seed=number or None)
+        asked = Asked.of(model="m", revision="r", messages=messages, settings=settings)
+        made = made.with_([Recording.of(asked, Response(content="[[ ## a ## ]]\nb", model="m", finish_reason="stop"))])
+        if number != 1:
+            yield made.raw
+    yield b""
+
+
 def edits() -> Iterator[bytes]:
     """No edit; one byte of a file changed; a file deleted."""
     yield from (b"", bytes([5, 0, 0, 3, 1]) + b"x", bytes([7, 3, 0, 0, 0]))
@@ -253,6 +273,7 @@ def seeds() -> Mapping[str, Iterable[bytes]]:
         "anchor": [KEY.public.to_pem(), chain[0]],
         "client_verdict": [sign_verdict(verdict(), KEY), statement_bytes(verdict())],
         "bundle_info": [bundle_info()],
+        "recordings": recordings(),
         "bundle": edits(),
         "age": [sealed_to_client()],
     }

@@ -58,6 +58,7 @@ TARGETS: Mapping[str, Target] = {
     "anchor": Target(records.anchor, (Tampered, KeyRefused)),
     "client_verdict": Target(records.client_verdict),
     "bundle_info": Target(records.bundle_info, max_bytes=2048),
+    "recordings": Target(records.recordings, max_bytes=8192),
     "tar": Target(containers.tar, max_bytes=8192),
     "bundle": Target(containers.edited_bundle, max_bytes=256),
     "age": Target(containers.age_file),
