@@ -8,6 +8,8 @@ Glossary
 --------
 flight      the days on which a creative ran, `first` to `last`, both included
 everywhere  `locations` is empty: it ran in every location of the table
+
+Texts are a client's: no error here repeats one, and of what stands for a name or a date at most MAX_SHOWN characters.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any
+from itertools import pairwise
+from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
@@ -26,9 +29,12 @@ from engine.rejection import shown
 
 MAX_LINE = 65_536  # bytes
 MAX_CREATIVES = 100_000
+MAX_SHOWN: Final = 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # a path of plain names, none of which begins with a dot: it cannot leave the folder it is looked up in
 _PATH = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
+_FIELD = re.compile(rf"[a-z][a-z0-9_]{{0,{MAX_SHOWN - 1}}}")  # a field's name that is not declared, and no sentence
+_TEXTS: Final = frozenset({"headline", "body"})
 
 _EXPECTED: Mapping[str, str] = {
     "id": "1 to 80 of a-z, 0-9, '_' and '-', the first a letter or digit",
@@ -77,7 +83,7 @@ def parse(raw: bytes, channels: Collection[str], locations: Collection[str]) -> 
     twice.
     """
     if not raw.endswith(b"\n"):
-        found = "an empty file" if not raw else f"{shown(repr(raw[-20:]))} at its end"
+        found = "an empty file" if not raw else f"none after byte {len(raw) - 1}, the last"
         raise CreativeError(f"creatives: expected lines that end in a line feed, found {found}")
     lines = raw[:-1].split(b"\n")
     if len(lines) > MAX_CREATIVES:
@@ -101,42 +107,70 @@ def _one(line: bytes, number: int) -> Creative:
     where = f"creatives: line {number}"
     if len(line) > MAX_LINE:
         raise CreativeError(f"{where}: expected at most {MAX_LINE} bytes, found {len(line)}")
+    told: list[str] = []
     try:
         found = Creative.model_validate_json(line)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False)
-        raise CreativeError("; ".join(f"{where}, {_told(fault)}" for fault in faults)) from error
+        told = [_told(fault, len(line)) for fault in error.errors(include_url=False, include_context=False)]
+    if told:  # raised out here, so that no chain of errors leads to the text
+        raise CreativeError("; ".join(f"{where}, {fault}" for fault in told))
     canonical = _canonical(found)
     if line != canonical:  # duplicate keys, other escapes, other spellings of a date, spaces
         at = next((i for i, (a, b) in enumerate(zip(line, canonical, strict=False)) if a != b), len(canonical))
-        near = slice(max(at - 10, 0), at + 20)
-        expected, other = shown(repr(canonical[near])), shown(repr(line[near]))
-        raise CreativeError(f"{where}, byte {at}: not canonical JSON: expected {expected}, found {other}")
+        raise CreativeError(f"{where}, byte {at}: not canonical JSON: expected its RFC 8785 form, found another")
     return found
 
 
-def _told(fault: Any) -> str:
-    """One fault of pydantic's in the project's words."""
+def _told(fault: Any, size: int) -> str:
+    """One fault of pydantic's, in a line of `size` bytes, in the project's words."""
     place = ".".join(str(part) for part in fault["loc"])
     match fault["type"]:
-        case "json_invalid" | "model_type" | "model_attributes_type":
-            return f"not a creative: expected one JSON object, found {shown(str(fault['input']))} ({fault['msg']})"
+        case "json_invalid":
+            return f"not a creative: expected one JSON object, found {size} bytes of none ({fault['msg']})"
+        case "model_type" | "model_attributes_type":
+            return f"not a creative: expected one JSON object, found {_kind(fault['input'])}"
         case "missing":
             return f"field {place}: expected {_EXPECTED[place]}, found none"
         case "extra_forbidden":
-            return f"field {shown(place)}: expected only {', '.join(_EXPECTED)}, found it"
-    return f"field {place}: expected {_EXPECTED[str(fault['loc'][0])]}, found {shown(str(fault['input']))}"
+            named = place if _FIELD.fullmatch(place) else f"with a name of {len(place)} characters"
+            return f"field {named}: expected only {', '.join(_EXPECTED)}, found it"
+    field = str(fault["loc"][0])
+    found = _kind(fault["input"]) if field in _TEXTS else _short(fault["input"])
+    return f"field {place}: expected {_EXPECTED[field]}, found {found}"
+
+
+def _short(value: Any) -> str:
+    """`value` where it is no longer than a name; else as `_kind`."""
+    plain = value is None or isinstance(value, str | int | float)  # a bool is an int
+    return shown(str(value)) if plain and len(str(value)) <= MAX_SHOWN else _kind(value)
+
+
+def _kind(value: Any) -> str:
+    """What `value` is and how long, and nothing that it says."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return f"{len(value)} characters"
+        case dict():
+            return f"an object of {len(value)} fields"
+    return f"a list of {len(value)}" if isinstance(value, list | tuple) else "another kind"
 
 
 def _faults(each: Creative, channels: Collection[str], locations: Collection[str]) -> Iterator[str]:
     """What a creative's types do not say, field by field."""
     if each.channel not in channels:
-        yield f"field channel: expected one of {', '.join(channels)}, found {shown(each.channel)}"
+        yield f"field channel: expected one of {', '.join(channels)}, found {_short(each.channel)}"
     for location in each.locations:
         if location not in locations:
-            yield f"field locations: expected some of {', '.join(locations)}, found {shown(location)}"
-    if list(each.locations) != sorted(set(each.locations)):
-        yield f"field locations: expected ascending names, each once, found {shown(', '.join(each.locations))}"
+            yield f"field locations: expected some of {', '.join(locations)}, found {_short(location)}"
+    for before, after in pairwise(each.locations):
+        if after <= before:
+            yield f"field locations: expected ascending names, each once, found {_short(after)} after {_short(before)}"
     if each.last < each.first:
         yield f"field last: expected {each.first} or later, found {each.last}"
     for name, text in (("headline", each.headline), ("body", each.body.replace("\n", " "))):

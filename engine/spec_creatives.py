@@ -18,7 +18,7 @@ RESERVED = frozenset({"table", "record", "recordings"})  # files of the stage th
 class Prompted(Frozen):
     """A language or vision model under a frozen prompt: fields are those of the prompt's signature.
 
-    engine replay: what was recorded, and nothing else; local: a model that is part of this project.
+    engine replay: what was recorded, and nothing else; local: the one model for prompts that is part of this project.
     """
 
     kind: Literal["prompt"]
@@ -28,7 +28,14 @@ class Prompted(Frozen):
     engine: Literal["replay", "local"]
     model: Model
     revision: Model
-    max_tokens: Count  # of an answer
+    max_tokens: Annotated[int, Field(ge=1, le=2**17)]  # of an answer
+
+    @model_validator(mode="after")
+    def _known(self) -> Prompted:
+        if self.engine == "local" and (self.model, self.revision) != ("nearest", "1"):
+            found = f"{self.model}, revision {self.revision}"
+            raise ValueError(f"engine local: expected model nearest, revision 1, which answers prompts, found {found}")
+        return self
 
 
 class Local(Frozen):
@@ -43,9 +50,12 @@ Extractor = Annotated[Prompted | Local, Field(discriminator="kind")]
 
 
 class Creatives(Frozen):
-    """A folder with creatives.jsonl, the images it names, and recordings.jsonl where an extractor replays."""
+    """A folder with creatives.jsonl, the images it names, and recordings.jsonl where an extractor replays.
 
-    folder: Text
+    It lies below data/creatives, which is what a bundle can withhold, what a stage depends on, and what a replay has.
+    """
+
+    folder: Annotated[str, Field(pattern=r"^data/creatives/[a-z0-9][a-z0-9_-]{0,79}$")]
     max_bytes: Count  # of creatives.jsonl
     extractors: tuple[Extractor, ...]
 
@@ -71,16 +81,18 @@ class Feature(Frozen):
     value: Text | None = None  # of a choice
     channels: tuple[Name, ...]  # whose creatives; none: of every channel
     summary: Literal["mean", "sum"]
-    empty: Annotated[float, Field(allow_inf_nan=False)]  # where no creative ran
+    empty: Annotated[float, Field(ge=-1e12, le=1e12)]  # where no creative ran
 
 
 def feature_faults(
-    creatives: Creatives | None, features: Sequence[tuple[str, Feature]], channels: Sequence[str]
+    creatives: Creatives | None, features: Sequence[tuple[str, str, Feature]], channels: Sequence[str]
 ) -> Iterator[str]:
-    """Features (by their control's name) of extractors or channels that are not declared."""
+    """Features (by their control's name and column) that are named as something else, or of nothing declared."""
     extractors = [] if creatives is None else [extractor.name for extractor in creatives.extractors]
-    for name, feature in features:
+    for name, column, feature in features:
         where = f"data.controls.{name}.feature"
+        if column != (expected := f"{feature.extractor}.{feature.field}"):
+            yield f"data.controls.{name}.column: expected {expected}, which is the feature, found {column}"
         if feature.extractor not in extractors:
             known = ", ".join(extractors) or "none"
             yield f"{where}: expected an extractor of data.creatives ({known}), found {feature.extractor}"

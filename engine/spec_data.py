@@ -69,9 +69,10 @@ class DataSpec(Frozen):
         return self.model_copy(update={"controls": own, "creatives": None})
 
     @property
-    def features(self) -> tuple[tuple[str, Feature], ...]:
-        """The controls that are features of creatives, by name."""
-        return tuple((column.name, column.feature) for column in self.controls if column.feature is not None)
+    def features(self) -> tuple[tuple[str, str, Feature], ...]:
+        """The controls that are features of creatives: name, column and feature."""
+        of = self.controls
+        return tuple((each.name, each.column, each.feature) for each in of if each.feature is not None)
 
     @property
     def series(self) -> tuple[str, ...]:

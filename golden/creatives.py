@@ -52,9 +52,9 @@ def _moved(creative: dict[str, object]) -> dict[str, object]:
 
 def _recordings(kept: set[str]) -> bytes:
     """Those that ship of what is asked about the creatives that are kept."""
-    from stages import extraction
+    from stages import creative_sources, extraction
 
-    sources = extraction.read(SHIPPED, parse_spec(declared_spec(SHIPPED, "geo")).data)
+    sources = creative_sources.read(SHIPPED, parse_spec(declared_spec(SHIPPED, "geo")).data)
     asked = (ask for each in sources.declared.extractors for ask in extraction.asks(sources, each))
     used = {ask.request.sha256 for ask in asked if ask.creative.id in kept}
     return Recordings(tuple(one for one in sources.recordings if one.request_sha256 in used)).raw

@@ -4,18 +4,20 @@
     prompts compile | freeze | check | list | diff
 
 Exit codes: 0 done and sound; 1 the registry is not valid (every fault is printed), or nothing was to be recorded;
-2 usage, no such event, or unreadable.
+2 usage, no such event, or unreadable; 141 the reader of the output left, as `head` does.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from audit.errors import AuditError
 from registry import cli_prompts, record, regimes, timeline
 from registry import folder as folders
 from registry.errors import RegistryError, RegistryUnavailableError
@@ -23,9 +25,22 @@ from registry.event import Event
 from registry.history import History
 from registry.regimes import Registry
 
+UNHEARD = 141  # 128 + SIGPIPE: what a shell says of a command that ends so
+
 
 def main(argv: Sequence[str]) -> int:
     """The exit code of `argv` (without the program's name); results go to stdout, errors to stderr."""
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is left unwritten would be tried again, and complained of, when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         options = _parser().parse_args(argv)
     except SystemExit as error:  # argparse has printed the usage
@@ -44,6 +59,9 @@ def main(argv: Sequence[str]) -> int:
     except RegistryError as error:
         print(f"registry: not valid:\n{error}", file=sys.stderr)
         return 1
+    except AuditError as error:  # an endpoint or its key, as they were named
+        print(f"registry: {error}", file=sys.stderr)
+        return error.exit_code
     if options.action == "list":
         return _list(registry)
     return _show(registry, options) if options.action == "show" else _check(registry, options)

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="NAME",
-        help=f"nearest (embedded), or a model at {prompt_model.BASE_URL} (key: {prompt_model.API_KEY})",
+        help=f"nearest (embedded), or a model at {prompt_model.BASE_URL} (its key in a file: {prompt_model.KEY_FILE})",
     )
     compiled.add_argument("--revision", default="unstated", metavar="TEXT", help="which version of that model")
     compiled.add_argument("--instructions", metavar="TEXT", help="where to begin (default: the fields, named)")
@@ -54,7 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """The exit code of the action. Raises RegistryError for what is not sound or cannot be read."""
+    """The exit code of the action. RegistryError: what is not sound or cannot be read; AuditError: no such endpoint."""
     actions = {"compile": _compile, "freeze": _freeze, "check": _check, "list": _list, "diff": _diff}
     return actions[options.action](options)
 

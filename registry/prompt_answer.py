@@ -3,6 +3,8 @@
 What is around the sections is passed over as DSPy's ChatAdapter does: text before the first one, and sections of other
 names, `completed` among them; of two sections of one name the first counts. A value itself is read
 strictly: where DSPy repairs JSON, this refuses. So whatever is read here, DSPy 3.4 reads alike, and not the reverse.
+
+An answer may repeat a client's text: an error shows of it MAX_SHOWN characters of a value, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from registry.errors import AnswerError, AnswerMissingError, AnswerNotAllowedErr
 from registry.prompt_signature import Output, Signature, Value
 
 MAX_CHARS: Final = 1_000_000
+MAX_SHOWN: Final = 20
 _HEADER = re.compile(r"\[\[ ## (\w+) ## \]\]")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,3})?")
 _FLAGS: Final = MappingProxyType({"True": True, "true": True, "False": False, "false": False})
@@ -33,9 +36,8 @@ def read(signature: Signature, content: str) -> Mapping[str, Value]:
     sections = _sections(content)
     for output in signature.outputs:
         if output.name not in sections:
-            found = ", ".join(sections) or "none"
             expected = f"a section [[ ## {output.name} ## ]]"
-            raise AnswerMissingError(f"{output.name}: expected {expected}, found sections {_short(found)}")
+            raise AnswerMissingError(f"{output.name}: expected {expected}, found {_named(signature, sections)}")
     return MappingProxyType({output.name: _value(output, sections[output.name]) for output in signature.outputs})
 
 
@@ -56,6 +58,13 @@ def _sections(content: str) -> dict[str, str]:
     return found
 
 
+def _named(signature: Signature, sections: Mapping[str, str]) -> str:
+    """Which sections there are: outputs by name, others by number, as their names are the answer's words."""
+    known = [output.name for output in signature.outputs if output.name in sections]
+    others = len(sections) - len(known)
+    return f"sections {', '.join([*known, f'{others} of other names'] if others else known) or 'none'}"
+
+
 def _value(output: Output, text: str) -> Value:
     if output.kind == "choice":
         if text not in output.values:
@@ -71,13 +80,10 @@ def _value(output: Output, text: str) -> Value:
     low = -math.inf if output.minimum is None else output.minimum
     high = math.inf if output.maximum is None else output.maximum
     if not low <= number <= high:
-        raise AnswerOutOfRangeError(f"{output.name}: expected a number from {low} to {high}, found {text}")
+        raise AnswerOutOfRangeError(f"{output.name}: expected a number from {low} to {high}, found {number:g}")
     return number
 
 
 def _not_allowed(output: Output, expected: str, found: str) -> NoReturn:
-    raise AnswerNotAllowedError(f"{output.name}: expected {expected}, found {_short(ascii(found))}")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
+    more = f"... ({len(found)} characters)" if len(found) > MAX_SHOWN else ""
+    raise AnswerNotAllowedError(f"{output.name}: expected {expected}, found {found[:MAX_SHOWN]!a}{more}")

@@ -1,30 +1,31 @@
 """Models that compiling asks: the embedded `nearest`, or an OpenAI-compatible endpoint that the environment names.
 
-Nothing else is reached: no redirect is followed and no proxy used, and the key goes to the endpoint alone.
+    NOPTIK_LM_BASE_URL       the endpoint, such as https://lm.example/v1
+    NOPTIK_LM_API_KEY_FILE   a file, for nobody else to read, with its key                  (default: none)
+
+It is asked by `audit.caller`: nobody else is reached, no question lasts for ever, and the key goes there alone. A
+question or an answer that holds it is refused, for answers become demonstrations; no error repeats what was said.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from audit import canonical
+from audit.caller import Caller, Patience
 from audit.errors import Malformed
+from audit.exchange import Answer, Broken
 from registry import nearest
-from registry.errors import RegistryError, RegistryUnavailableError
+from registry.errors import RegistryUnavailableError
 
 BASE_URL: Final = "NOPTIK_LM_BASE_URL"
-API_KEY: Final = "NOPTIK_LM_API_KEY"
-MAX_BYTES: Final = 4 * 2**20  # of an answer
-SECONDS: Final = 120.0
-PAUSES: Final = (1.0, 2.0)  # seconds before each retry of what may pass: 429 and 5xx
+KEY_FILE: Final = "NOPTIK_LM_API_KEY_FILE"
+PATIENCE: Final = Patience(attempts=3, first_wait=1.0, longest_wait=60.0)
 
 
 class Model(Protocol):
@@ -55,71 +56,54 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A model behind `POST <base>/chat/completions`; `key` is sent as a bearer token and shown nowhere."""
+class Served:
+    """A model behind the endpoint of `caller`."""
 
     name: str
     revision: str
-    base: str
-    key: str | None
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.name!r}, {self.revision!r})"
+    caller: Caller
 
     def ask(self, messages: Sequence[Mapping[str, Any]], temperature: float, max_tokens: int) -> str:
-        """The content of the first choice; 429 and 5xx are tried again, twice."""
+        """The content of the first choice."""
         body = {"model": self.name, "messages": list(messages), "temperature": temperature, "max_tokens": max_tokens}
-        for pause in (*PAUSES, None):
-            status, raw = self._post(json.dumps(body).encode())
-            if status == 200:
-                return self._content(raw)
-            if pause is None or not (status == 429 or status >= 500):
-                break
-            time.sleep(pause)
-        raise RegistryUnavailableError(f"{BASE_URL}: expected an answer of {self.name}, found HTTP status {status}")
+        found = self._asked(json.dumps(body).encode())
+        if isinstance(found, str):
+            return found
+        raise RegistryUnavailableError(f"{BASE_URL}: expected an answer of {self.name}, found {found.why}")
 
-    def _post(self, body: bytes) -> tuple[int, bytes]:
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(f"{self.base}/chat/completions", body, headers, method="POST")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-        try:
-            with opener.open(request, timeout=SECONDS) as response:
-                return response.status, response.read(MAX_BYTES + 1)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code, b""
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            what = f"expected an endpoint that answers, found {type(error).__name__}"  # its text may hold the key
-            raise RegistryUnavailableError(f"{BASE_URL}: {what}") from None
-
-    def _content(self, raw: bytes) -> str:
-        try:
-            tree = canonical.decode(raw, floats=True, max_bytes=MAX_BYTES, where="answer")
-            content = tree["choices"][0]["message"]["content"]
-        except Malformed as error:
-            raise RegistryUnavailableError(f"{BASE_URL}: {error}") from error
-        except (KeyError, IndexError, TypeError):
-            content = None
-        if not isinstance(content, str):
-            raise RegistryUnavailableError(f"{BASE_URL}: expected choices[0].message.content, found none that is text")
+    def _asked(self, body: bytes) -> str | Broken:
+        """Returned, not raised: a traceback from here would hold what may hold the key."""
+        if self.caller.leaks(body):
+            return Broken("the key of the endpoint in the question")
+        answer, given_up = self.caller.ask(body)
+        if isinstance(answer, Broken):
+            return Broken(f"{answer.why}{given_up}")
+        if answer.status != 200:
+            return Broken(f"HTTP status {answer.status}{given_up}")
+        if answer.cut:
+            return Broken(f"more than {self.caller.limits.max_bytes} bytes")
+        content = _content(answer)
+        if isinstance(content, str) and (self.caller.leaks(answer.body) or self.caller.leaks(content.encode())):
+            return Broken("the key of the endpoint in it")
         return content
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follows none: the status is what is found."""
+def _content(answer: Answer) -> str | Broken:
+    try:
+        tree = canonical.decode(answer.body, floats=True, where="answer")
+        content = tree["choices"][0]["message"]["content"]
+    except Malformed as error:
+        return Broken(error.what)  # what it expected and found there are pieces of the text
+    except (KeyError, IndexError, TypeError):
+        content = None
+    return content if isinstance(content, str) else Broken("no text at choices[0].message.content")
 
 
 def named(name: str, revision: str, environ: Mapping[str, str]) -> Model:
-    """The model `name`. Raises RegistryError for a base URL that is none, RegistryUnavailableError without one."""
+    """The model `name`. RegistryUnavailableError: no endpoint is named. Errors of what is named as `Caller.at`."""
     if name == nearest.NAME:
         return Nearest()
-    base = environ.get(BASE_URL, "").rstrip("/")
+    base, file = environ.get(BASE_URL), environ.get(KEY_FILE)
     if not base:
         raise RegistryUnavailableError(f"{BASE_URL}: expected the URL of an OpenAI-compatible endpoint, found none")
-    parts = urllib.parse.urlsplit(base)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise RegistryError(f"{BASE_URL}: expected http(s)://host[:port][/path] and nothing else, found another form")
-    return Endpoint(name, revision, base, environ.get(API_KEY) or None)
+    return Served(name, revision, Caller.at(base, Path(file) if file else None, time.sleep, PATIENCE))

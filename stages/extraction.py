@@ -8,36 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from audit.digest import sha256
-from audit.errors import DigestMismatch, Malformed, Unavailable
-from audit.recording import MAX_FILE_BYTES, Recording, Recordings, Request, Settings
-from engine import covariates, creative, creative_image
+from audit.recording import Recording, Request, Settings
+from engine import covariates
 from engine.covariates import FieldKind, Flight
 from engine.creative import Creative
-from engine.creative_errors import CreativeError
 from engine.creative_field import Value
 from engine.errors import SpecError
-from engine.spec_creatives import Creatives, Extractor, Local, Prompted
+from engine.spec_creatives import Extractor, Local, Prompted
 from engine.spec_data import DataSpec
-from registry import prompts
 from registry.errors import AnswerError
-from registry.prompts import Prompt
 from stages import answer_local
 from stages.answer_local import Embedded
 from stages.answer_replay import Replay
 from stages.answering import Engine
+from stages.creative_sources import Sources
 
-CREATIVES = "data/creatives"  # where the project keeps them
-PROMPTS = "registry/prompts"
-LOCK = "requirements-prompts.lock"  # which DSPy the prompts were frozen with
-FILE, RECORDINGS = "creatives.jsonl", "recordings.jsonl"
 LOCAL_TOKENS = 1  # of an extractor that counts none
 
 
@@ -46,16 +37,6 @@ class Ask(NamedTuple):
 
     creative: Creative
     request: Request
-
-
-class Sources(NamedTuple):
-    """What extraction rests on, read and checked."""
-
-    declared: Creatives
-    creatives: tuple[Creative, ...]
-    images: Mapping[str, bytes]  # by `sha256:` and digest, as requests name them
-    prompts: Mapping[str, Prompt]  # by extractor
-    recordings: Recordings  # what was recorded before
 
 
 class Row(NamedTuple):
@@ -72,24 +53,6 @@ class Answered(NamedTuple):
     extractor: Extractor
     fields: Mapping[str, FieldKind]
     rows: tuple[Row, ...]
-
-
-def read(root: Path, data: DataSpec) -> Sources:
-    """Everything `data.creatives` names, below `root`. Precondition: it names something.
-
-    Raises Unavailable for what cannot be read, Tampered for what is not what its digest says, RegistryError for a
-    prompt that is not sound, SpecError for one that is not the one declared.
-    """
-    declared = data.creatives
-    assert declared is not None
-    folder = root / declared.folder
-    raw = _bytes(folder / FILE, declared.max_bytes)
-    try:
-        found = creative.parse(raw, [column.name for column in data.media], data.locations)
-    except CreativeError as error:
-        raise CreativeError(f"{declared.folder}/{FILE}: {error}") from error
-    prompted = {each.name: _prompt(root, each) for each in declared.extractors if isinstance(each, Prompted)}
-    return Sources(declared, found, dict(_images(folder, found)), prompted, _recordings(folder / RECORDINGS, declared))
 
 
 def asks(sources: Sources, extractor: Extractor) -> Iterator[Ask]:
@@ -115,7 +78,7 @@ def answered(sources: Sources, extractor: Extractor, engine: Engine) -> Answered
             continue
         who = f"{extractor.name} of {each.id}"
         response = engine.answer(request, sources.images, who)
-        rows.append(Row(each, Recording.of(request, response), _read(sources, extractor, response.content, who)))
+        rows.append(Row(each, Recording.of(request, response), values(sources, extractor, response.content, who)))
     return Answered(extractor, _fields(sources, extractor), tuple(rows))
 
 
@@ -127,7 +90,7 @@ def _fields(sources: Sources, extractor: Extractor) -> dict[str, FieldKind]:
     return {each.name: FieldKind(each.kind, tuple(each.values)) for each in outputs}
 
 
-def _read(sources: Sources, extractor: Extractor, content: str, who: str) -> Mapping[str, Value]:
+def values(sources: Sources, extractor: Extractor, content: str, who: str) -> Mapping[str, Value]:
     """The typed values of an answer. Raises AnswerError, naming who asked."""
     if isinstance(extractor, Local):
         return answer_local.read(content)
@@ -176,45 +139,6 @@ def _local(model: str, one: Creative) -> Request | None:
     )
 
 
-def _prompt(root: Path, declared: Prompted) -> Prompt:
-    pinned = prompts.pinned_dspy(_bytes(root / LOCK, 16 * 2**20))
-    found = prompts.load(root / PROMPTS / declared.prompt, pinned)
-    if found.sha256 != declared.sha256:
-        where = f"data.creatives.{declared.name}.sha256"
-        raise SpecError(f"{where}: expected {found.sha256}, of {PROMPTS}/{declared.prompt}, found {declared.sha256}")
-    return found
-
-
-def _images(folder: Path, found: Sequence[Creative]) -> Iterator[tuple[str, bytes]]:
-    for one in found:
-        if one.image is not None and one.image_sha256 is not None:
-            path = folder / one.image
-            if path.resolve() != folder.resolve() / one.image:
-                raise Unavailable(f"image of creative {one.id}", path, "a file in the folder", "a symbolic link")
-            raw = _bytes(path, creative_image.MAX_BYTES)
-            if sha256(raw) != one.image_sha256:
-                raise DigestMismatch(f"image of creative {one.id}", path, one.image_sha256, sha256(raw))
-            yield f"sha256:{one.image_sha256}", raw
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(most + 1)
-    except OSError as error:
-        raise Unavailable(f"cannot be read: {error.strerror}", path) from error
-    if len(raw) > most:
-        raise Malformed("too long", path, f"at most {most} bytes", "more")
-    return raw
-
-
-def _recordings(path: Path, declared: Creatives) -> Recordings:
-    """What was recorded; nothing where no extractor replays, or nothing was recorded yet."""
-    if not any(isinstance(each, Prompted) and each.engine == "replay" for each in declared.extractors):
-        return Recordings()
-    return Recordings.parse(_bytes(path, MAX_FILE_BYTES), path.name) if path.exists() else Recordings()
-
-
 def extracted(sources: Sources) -> tuple[Answered, ...]:
     """What every declared extractor gives, without a socket: from recordings, or from what is part of this project."""
     replay, local = Replay(sources.recordings), Embedded()
@@ -237,7 +161,7 @@ def _columns(
     """The controls that are features, (T, L) by name. Creatives that an extractor was not asked of do not count."""
     by_name = {each.extractor.name: each for each in found}
     columns = {}
-    for name, feature in data.features:
+    for name, _, feature in data.features:
         each = by_name[feature.extractor]
         field = each.fields.get(feature.field)
         asked = [(row.creative, row.values) for row in each.rows if row.values is not None]

@@ -60,6 +60,7 @@ def _contributions(root: Path, raw: bytes, fast: FastSpec) -> pa.Table:
     from engine.spec import parse_spec
     from engine.table import to_panel
     from stages import extraction
+    from stages.creative_sources import read
 
     spec = parse_spec(raw)
     try:
@@ -67,7 +68,7 @@ def _contributions(root: Path, raw: bytes, fast: FastSpec) -> pa.Table:
     except OSError as error:
         raise Unavailable(f"cannot read the data: {error.strerror}", root / spec.data.path) from error
     if spec.data.creatives is not None:
-        table = extraction.featured(table, spec.data, extraction.extracted(extraction.read(root, spec.data)))
+        table = extraction.featured(table, spec.data, extraction.extracted(read(root, spec.data)))
     panel = to_panel(table, spec.data)
     time = len(panel.periods)
     design, _ = designs.build(panel, spec, time)

@@ -19,7 +19,9 @@ from engine.spec import parse_spec
 from engine.spec_creatives import Prompted
 from engine.table import read_parquet, schema_of, write_parquet
 from stages import extraction
-from stages.extraction import LOCK, PROMPTS, Answered
+from stages.answer_local import REVISION
+from stages.creative_sources import LOCK, PROMPTS, read
+from stages.extraction import Answered
 from stages.inputs import INGESTED
 from stages.stage import Context, Stage
 
@@ -33,7 +35,7 @@ def _run(context: Context, out: Path) -> None:
         write_parquet(table, out / "table.parquet")
         (out / "record.json").write_bytes(canonical.encode({}))
         return
-    found = extraction.extracted(extraction.read(context.root, data))
+    found = extraction.extracted(read(context.root, data))
     write_parquet(extraction.featured(table, data, found), out / "table.parquet")
     for each in found:
         write_parquet(extraction.rows_table(each), out / f"{each.extractor.name}.parquet")
@@ -52,8 +54,9 @@ def _facts(found: Answered) -> dict[str, str | int]:
     declared = found.extractor
     facts: dict[str, str | int] = {"model": declared.model, "asked": len(kept), "recordings_sha256": sha256(kept.raw)}
     if isinstance(declared, Prompted):
-        facts |= {"prompt": declared.prompt, "prompt_sha256": declared.sha256, "revision": declared.revision}
-    return facts
+        prompt = {"prompt": declared.prompt, "prompt_sha256": declared.sha256}
+        return {**facts, **prompt, "engine": declared.engine, "revision": declared.revision}
+    return {**facts, "engine": "local", "revision": REVISION}
 
 
 def _parameters(context: Context) -> Mapping[str, str | int]:

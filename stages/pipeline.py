@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.closure import closure, modules
-from stages.extraction import CREATIVES, LOCK, PROMPTS
+from stages.creative_sources import CREATIVES, LOCK, PROMPTS
 from stages.hazard import LABELLED
 from stages.registered import REGIMES
 from stages.stage import STAGES, Stage

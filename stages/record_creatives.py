@@ -22,8 +22,8 @@ from engine.spec_creatives import Creatives, Prompted
 from registry.errors import AnswerError
 from stages import extraction
 from stages.answer_record import Record
-from stages.answer_replay import Replay
-from stages.extraction import RECORDINGS, Sources
+from stages.answering import IncompleteError
+from stages.creative_sources import RECORDINGS, Sources, read
 from stages.record_features import record
 from stages.stage import REFUSALS, declared_spec, endpoint, failure, wait
 
@@ -36,6 +36,10 @@ def main(argv: Sequence[str]) -> int:
     root = Path.cwd()
     try:
         return _record(root, forecast)
+    except IncompleteError as error:
+        for cause in error.causes:
+            failure(cause)
+        return failure(error)
     except REFUSALS as error:
         return failure(error)
 
@@ -44,13 +48,13 @@ def _record(root: Path, forecast: str) -> int:
     data = parse_spec(declared_spec(root, forecast)).data
     if data.creatives is None:
         raise Unavailable(f"params.yaml: specs.{forecast}.data.creatives: expected creatives, found none")
-    sources = extraction.read(root, data)
+    sources = read(root, data)
     place = endpoint()
     engine = Record.at(place.base_url, place.key_file, wait)
     into = root / data.creatives.folder / RECORDINGS
     new = record(_asked(sources), sources.images, into, engine)
     print(f"{forecast}: {new} new recordings in {data.creatives.folder}/{RECORDINGS}")
-    return _read(extraction.read(root, data), data.creatives)
+    return _read(read(root, data), data.creatives)
 
 
 def _asked(sources: Sources) -> Iterator[tuple[Request, str]]:
@@ -61,12 +65,14 @@ def _asked(sources: Sources) -> Iterator[tuple[Request, str]]:
 
 
 def _read(sources: Sources, declared: Creatives) -> int:
-    """1 after naming the first recorded answer of an extractor that its prompt's signature does not allow, else 0."""
+    """1 after naming every recorded answer that its prompt's signature does not allow, else 0."""
     wrong = 0
     for each in declared.extractors:
         if isinstance(each, Prompted) and each.engine == "replay":
-            try:
-                extraction.answered(sources, each, Replay(sources.recordings))
-            except AnswerError as error:
-                wrong = failure(error)
+            for ask in extraction.asks(sources, each):
+                who = f"{each.name} of {ask.creative.id}"
+                try:
+                    extraction.values(sources, each, sources.recordings.get(ask.request, who).response.content, who)
+                except AnswerError as error:
+                    wrong = failure(error)
     return wrong

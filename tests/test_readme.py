@@ -45,21 +45,46 @@ class Project:
         return done.stdout
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    place = Project(tmp_path_factory.mktemp("readme") / "project")
+def copied(root: Path) -> Project:
+    """The project's own files at `root`."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in names.split("\0"):
         if name and (ROOT / name).is_file() and name != "dvc.lock":
-            (place.root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, place.root / name)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    return Project(root)
+
+
+def committed(place: Project) -> Project:
+    place.ok("git init -q && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm project")
+    return place
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    place = copied(tmp_path_factory.mktemp("readme") / "project")
     shutil.copytree(
         CASE, place.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("requirements.lock", "registry")
     )
-    place.ok("git init -q && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm project")
-    place.ok("dvc repro")
+    committed(place).ok("dvc repro")
     return place
+
+
+def test_the_shipped_creatives_are_replayed_by_dvc_without_a_network(tmp_path: Path) -> None:
+    place = committed(copied(tmp_path / "project"))
+    # no entry is logged by these stages: the home is there for the machine's fingerprint, which takes a minute
+    repro = f"NOPTIK_HOME={ROOT / '.noptik' / 'test-home'} unshare --map-root-user --net dvc repro features@geo"
+    place.ok(repro)
+    made = place.root / "artifacts" / "geo" / "features"
+    kept = json.loads((made / "record.json").read_bytes())
+    assert (kept["offer"]["model"], kept["offer"]["asked"]) == ("nearest", 52)
+    recordings = place.root / "data" / "creatives" / "geo" / "recordings.jsonl"
+    first, *rest = recordings.read_bytes().splitlines(keepends=True)
+    recordings.write_bytes(b"".join(rest))
+    done = place.run(repro)
+    assert done.returncode != 0
+    assert f"request {json.loads(first)['request_sha256']}" in done.stderr
 
 
 def _shown(command: str) -> str:

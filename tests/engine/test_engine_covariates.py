@@ -104,7 +104,7 @@ def test_what_an_extractor_does_not_give_is_refused(
 
 
 CREATIVES = {
-    "folder": "data/creatives/x", "max_bytes": 1000,
+    "folder": "data/creatives/small", "max_bytes": 1000,
     "extractors": [{"kind": "local", "name": "words", "model": "lexicon"}]
 }  # fmt: skip
 WORDS = {
@@ -137,6 +137,7 @@ def test_a_covariate_is_a_control_like_any_other() -> None:
     [
         ({"data__creatives": None}, r"data\.controls\.words\.feature: expected an extractor .*\(none\), found words"),
         ({"extractor": "other"}, r"expected an extractor of data\.creatives \(words\), found other"),
+        ({"field": "price"}, r"data\.controls\.words\.column: expected words\.price, .* found words\.urgency"),
         ({"channels": ["radio"]}, r"expected a channel \(tv, search\), found radio"),
     ],
 )

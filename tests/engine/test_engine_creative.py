@@ -123,25 +123,26 @@ def test_a_changed_byte_is_refused_or_another_creative(data: st.DataObject) -> N
     ("changes", "field", "expected", "found"),
     [
         ({"id": "A"}, "id", "a-z", "A"),
-        ({"id": "a" * 81}, "id", "1 to 80", "aaa"),
+        ({"id": "a" * 81}, "id", "1 to 80", "81 characters"),
         ({"id": "ä"}, "id", "a-z", "ä"),
         ({"channel": "radio"}, "channel", "one of tv, search", "radio"),
         ({"channel": 3}, "channel", "a channel's name", "3"),
         ({"locations": ["Paris"]}, "locations", "Atlanta, LA", "Paris"),
-        ({"locations": ["LA", "Atlanta"]}, "locations", "ascending", "LA, Atlanta"),
-        ({"locations": ["LA", "LA"]}, "locations", "each once", "LA, LA"),
+        ({"locations": ["LA", "Atlanta"]}, "locations", "ascending", "'Atlanta' after 'LA'"),
+        ({"locations": ["LA", "LA"]}, "locations", "each once", "'LA' after 'LA'"),
         ({"locations": "LA"}, "locations", "a list", "LA"),
         ({"locations": [None]}, "locations", "a list", "None"),
         ({"first": "2025-02-30"}, "first", "a date", "2025-02-30"),
         ({"first": "06.01.2025"}, "first", "a date", "06.01.2025"),
         ({"first": 20250106}, "first", "a date", "20250106"),
         ({"last": "2025-01-05"}, "last", "2025-01-06 or later", "2025-01-05"),
-        ({"headline": ""}, "headline", "1 to 500", "''"),
-        ({"headline": "x" * 501}, "headline", "1 to 500", "xxx"),
+        ({"headline": ""}, "headline", "1 to 500", "0 characters"),
+        ({"headline": "x" * 501}, "headline", "1 to 500", "501 characters"),
+        ({"headline": ["x"]}, "headline", "1 to 500", "a list of 1"),
         ({"headline": "a\nb"}, "headline", "no control character", "U+000A"),
         ({"body": "a\u0000b"}, "body", "no control character", "U+0000"),
         ({"body": "a\u2028b"}, "body", "no control character", "U+2028"),
-        ({"body": None}, "body", "at most 10000", "None"),
+        ({"body": None}, "body", "at most 10000", "null"),
         ({"image": "../x.png", "image_sha256": DIGEST}, "image", "inside the folder", "../x.png"),
         ({"image": "images/../../x.png", "image_sha256": DIGEST}, "image", "inside the folder", ".."),
         ({"image": "/etc/x.png", "image_sha256": DIGEST}, "image", "inside the folder", "/etc"),
@@ -152,7 +153,7 @@ def test_a_changed_byte_is_refused_or_another_creative(data: st.DataObject) -> N
         ({"image": "x.png\n", "image_sha256": DIGEST}, "image", "inside the folder", "x.png"),
         ({"image": "x.png"}, "image_sha256", "as there is an image", "null"),
         ({"image_sha256": DIGEST}, "image", "as there is an image_sha256", "null"),
-        ({"image": "x.png", "image_sha256": DIGEST.upper()}, "image_sha256", "lower-case", "ABAB"),
+        ({"image": "x.png", "image_sha256": DIGEST.upper()}, "image_sha256", "lower-case", "64 characters"),
         ({"colour": "red"}, "colour", "only id, channel", "it"),
     ],
 )
@@ -215,3 +216,43 @@ def test_a_message_stays_on_one_line_and_short_whatever_the_bytes() -> None:
     told = refusal(lines(fields(channel="\x1b[31m\n" + "x" * 5000)))
     assert told.isprintable()
     assert len(told) < 300
+
+
+SECRET = "Half price on 4 May: Zürich"
+PARTS = [SECRET[at : at + 8] for at in range(len(SECRET) - 7)]
+
+
+def everything(error: BaseException | None) -> str:
+    """The error and all that it came from, suppressed or not."""
+    if error is None:
+        return ""
+    return f"{error!r} {error.args} {everything(error.__cause__)} {everything(error.__context__)}"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(lines(fields(**{name: SECRET})) for name in ("id", "channel", "first", "last", "image", "image_sha256")),
+        *(lines(fields(**{name: [SECRET]})) for name in fields()),
+        *(lines(fields(**{name: {"a": SECRET}})) for name in fields()),
+        *(lines(fields(**{name: SECRET + "\u0000" + "x" * 10_000})) for name in ("headline", "body")),
+        lines(fields(**{SECRET: 1})),
+        lines(fields(headline=SECRET, body="\u0001")),
+        lines(fields(locations=[SECRET, "A"])),
+        lines(fields(headline=SECRET) | {"colour": SECRET}),
+        lines(fields(headline=SECRET))[:-1],
+        lines(fields(headline=SECRET)).replace(b'"id"', b' "id"'),
+        lines(fields(headline=SECRET)).replace(b"Half", b"\\u0048alf"),
+        lines(fields(headline=SECRET)).replace(b"Half", b"\xffHalf"),
+        lines(fields(headline=SECRET)).replace(b'","', b'"" "'),
+        f'"{SECRET}"\n'.encode(),
+        f"{SECRET}\n".encode(),
+        SECRET.encode(),
+        lines(fields(headline=SECRET), fields(headline=SECRET)),
+    ],
+)
+def test_a_clients_text_is_in_no_error(raw: bytes) -> None:
+    with pytest.raises(CreativeError) as caught:
+        parse(raw)
+    told = everything(caught.value)
+    assert [part for part in PARTS if part in told or ascii(part)[1:-1] in told] == []

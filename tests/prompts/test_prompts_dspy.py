@@ -11,18 +11,15 @@ import random
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 
 from registry import nearest, prompt_answer, prompt_signature, prompts
 from registry.errors import AnswerError
 from registry.prompt_manifest import DRAFT, FILES
+from tests.creatives.server import Act, Chat, answered, completion, echo, json_, serving, status
 from tests.fresh import REPOSITORY
 
 PYTHON = REPOSITORY / ".prompts" / "bin" / "python"
@@ -218,54 +215,27 @@ def test_nothing_is_compiled_over_what_is_there_nor_scored_on_what_was_learned(t
 # ---- an endpoint
 
 
-class Handler(BaseHTTPRequestHandler):
-    """An OpenAI-compatible endpoint that answers as `nearest`, after the scripted failures."""
-
-    failures: ClassVar[list[tuple[int, bytes]]] = []
-    seen: ClassVar[list[tuple[str, str | None, Any]]] = []
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        type(self).seen.append((self.path, self.headers["Authorization"], body))
-        status, raw = self.failures.pop(0) if self.failures else (200, b"")
-        if status == 200 and not raw:
-            message = {"role": "assistant", "content": nearest.answer(body["messages"])}
-            raw = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", "http://example.invalid/")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+def environ(chat: Chat, folder: Path) -> dict[str, str]:
+    """The endpoint, and a file with the key to it."""
+    path = folder / "key"
+    path.touch(0o600)
+    path.write_text(f"{KEY}\n")
+    return {"NOPTIK_LM_BASE_URL": chat.base_url, "NOPTIK_LM_API_KEY_FILE": str(path)}
 
 
-@contextmanager
-def endpoint(failures: Sequence[tuple[int, bytes]] = ()) -> Iterator[str]:
-    """The base URL of a fresh endpoint on loopback."""
-    Handler.failures, Handler.seen = list(failures), []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def serve(*script: Act) -> AbstractContextManager[Chat]:
+    """An endpoint that answers as `nearest`, after the script."""
+    return serving(nearest.answer, *script)
 
 
 def test_an_endpoint_is_asked_as_the_embedded_model_is_and_its_key_is_kept_nowhere(tmp_path: Path) -> None:
-    with endpoint([(429, b"later")]) as base:
+    with serve(status(429)) as chat:
         arguments = compiling("scene_v1", tmp_path / "draft", model="some-model", revision="2026-11")
-        done = fenced(*arguments, NOPTIK_LM_BASE_URL=base, NOPTIK_LM_API_KEY=KEY)
+        done = fenced(*arguments, **environ(chat, tmp_path))
     assert done.returncode == 0, done.stderr
-    paths, keys, bodies = zip(*Handler.seen, strict=True)
-    assert set(paths) == {"/v1/chat/completions"}
-    assert set(keys) == {f"Bearer {KEY}"}
-    assert {body["model"] for body in bodies} == {"some-model"}
+    assert {seen.path for seen in chat.seen} == {"/v1/chat/completions"}
+    assert {seen.headers["authorization"] for seen in chat.seen} == {f"Bearer {KEY}"}
+    assert {seen.value["model"] for seen in chat.seen} == {"some-model"}
     made, frozen = contents(tmp_path / "draft"), prompts.load(prompts.SHIPPED / "scene_v1", None)
     assert made["program.json"] == frozen.rendering.files["program.json"]
     declared, _ = prompts.draft(tmp_path / "draft")
@@ -276,24 +246,21 @@ def test_an_endpoint_is_asked_as_the_embedded_model_is_and_its_key_is_kept_nowhe
 
 
 @pytest.mark.parametrize(
-    ("failure", "said"),
+    ("act", "said"),
     [
-        ((500, b"broken"), "found HTTP status 500"),
-        ((401, b"no"), "found HTTP status 401"),
-        ((302, b""), "found HTTP status 302"),
-        ((200, b'{"choices": ['), "not JSON"),
-        ((200, b'{"choices": []}'), "expected choices[0].message.content"),
-        ((200, b'{"choices": [{"message": {"content": null}}]}'), "expected choices[0].message.content"),
+        (echo(lambda key: status(500, message=key)), "found HTTP status 500, 3 times"),
+        (echo(lambda key: status(401, message=key)), "found HTTP status 401"),
+        (echo(lambda key: json_(200, completion(f"none {key}"))), "found the key of the endpoint in it"),
     ],
 )
-def test_an_endpoint_that_fails_leaves_no_draft(tmp_path: Path, failure: tuple[int, bytes], said: str) -> None:
-    with endpoint([failure] * 3) as base:
+def test_an_endpoint_that_fails_leaves_no_draft_and_no_key(tmp_path: Path, act: Act, said: str) -> None:
+    with serve(act, act, act) as chat:
         arguments = compiling("scene_v1", tmp_path / "draft", model="some-model")
-        done = fenced(*arguments, NOPTIK_LM_BASE_URL=base, NOPTIK_LM_API_KEY=KEY)
+        done = fenced(*arguments, **environ(chat, tmp_path))
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert KEY not in done.stderr + done.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize("optimiser", ["miprov2", "gepa"])
@@ -309,11 +276,11 @@ def test_images_of_examples_are_sent_whole_and_kept_by_digest_alone(tmp_path: Pa
             lines.append(json.dumps(example))
         (tmp_path / file).write_text("\n".join(lines))
     given = {"train": str(tmp_path / "train.jsonl"), "held-out": str(tmp_path / "held.jsonl"), "optimiser": optimiser}
-    with endpoint() as base:
+    with serve() as chat:
         arguments = compiling("scene_v1", tmp_path / "draft", model="some-model", **given)
-        done = fenced(*arguments, NOPTIK_LM_BASE_URL=base)
+        done = fenced(*arguments, NOPTIK_LM_BASE_URL=chat.base_url)
     assert done.returncode == 0, done.stderr
-    sent = json.dumps([body for _, _, body in Handler.seen])
+    sent = b"".join(seen.body for seen in chat.seen).decode()
     assert "data:image/png;base64," + base64.b64encode(b"picture held.jsonl-0.png").decode() in sent
     assert "sha256:" not in sent
     _, rendering = prompts.draft(tmp_path / "draft")
@@ -322,18 +289,18 @@ def test_images_of_examples_are_sent_whole_and_kept_by_digest_alone(tmp_path: Pa
 
 @pytest.mark.parametrize("after", [3, 60, 200])
 def test_an_endpoint_that_fails_midway_leaves_no_draft(tmp_path: Path, after: int) -> None:
-    with endpoint([(200, b"")] * after + [(400, b"")]) as base:
-        done = fenced(*compiling("offer_v1", tmp_path / "draft", model="some-model"), NOPTIK_LM_BASE_URL=base)
-        assert len(Handler.seen) == after + 1  # nothing is asked after a failure
+    with serve(*[answered] * after, status(400)) as chat:
+        done = fenced(*compiling("offer_v1", tmp_path / "draft", model="some-model"), NOPTIK_LM_BASE_URL=chat.base_url)
+        assert len(chat.seen) == after + 1  # nothing is asked after a failure
     assert done.returncode == 2, done.stderr
     assert "found HTTP status 400" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_answers_that_cannot_be_read_score_nothing_and_stop_nothing(tmp_path: Path) -> None:
-    nonsense = json.dumps({"choices": [{"message": {"content": "I would rather not say."}}]}).encode()
-    with endpoint([(200, nonsense)] * 40) as base:
-        done = fenced(*compiling("offer_v1", tmp_path / "draft", model="some-model"), NOPTIK_LM_BASE_URL=base)
+    nonsense = json_(200, completion("I would rather not say."))
+    with serve(*[nonsense] * 40) as chat:
+        done = fenced(*compiling("offer_v1", tmp_path / "draft", model="some-model"), NOPTIK_LM_BASE_URL=chat.base_url)
     assert done.returncode == 0, done.stderr
     prompts.draft(tmp_path / "draft")
 
@@ -343,7 +310,8 @@ def test_without_an_endpoint_the_variable_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "NOPTIK_LM_BASE_URL: expected the URL" in done.stderr
     done = fenced(*compiling("scene_v1", tmp_path / "draft", model="m"), NOPTIK_LM_BASE_URL="ftp://user:secret@x/")
-    assert done.returncode == 1
+    assert done.returncode == 2
+    assert "NOPTIK_LM_BASE_URL: no address of an endpoint" in done.stderr
     assert "secret" not in done.stderr
 
 

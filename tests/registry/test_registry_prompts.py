@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prompts_case import NAMES, PINNED, ROOT, canonical, edit, faults, redigested, shipped
+from prompts_case import DAY, NAMES, PINNED, ROOT, canonical, draft, edit, faults, redigested, sha256, shipped
 
 from registry import (
     prompt_folder,
@@ -32,6 +32,13 @@ from registry.prompt_manifest import FILES, Draft, Manifest
 
 HISTORY = "registry/prompts/history.jsonl"
 
+# SHA-256 of each version's manifest, which names all else. A row never changes and never goes: it is what was frozen,
+# wherever the past of a repository is not at hand. A new version adds its row.
+FROZEN = {
+    "offer_v1": "e5cb28e3e218264a953f99576e95988849e9ab7849d1f0b0f0a84e59ec127aed",
+    "scene_v1": "19e7e548553f5d9a64207f4e98c264843b4e01a4a9884b6396f7758dc777db66",
+}
+
 
 def test_what_ships_is_what_was_frozen() -> None:
     found = prompt_folder.read(prompts.SHIPPED, PINNED)
@@ -42,9 +49,29 @@ def test_what_ships_is_what_was_frozen() -> None:
         assert prompt == prompts.load(prompts.SHIPPED / prompt.name, PINNED)
 
 
+def test_a_frozen_version_never_changes() -> None:
+    found = prompt_folder.read(prompts.SHIPPED, PINNED)
+    assert found.faults == ()
+    assert {name: sha256((prompts.SHIPPED / name / "manifest.json").read_bytes()) for name in FROZEN} == FROZEN
+    assert {entry.name: entry.manifest_sha256 for entry in found.history.entries} == FROZEN
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_version_frozen_anew_with_a_history_to_match_is_another(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "prompts"
+    why = "First version"
+    for each in FROZEN:
+        changes = {"model": "another"} if each == name else {}
+        prompt_folder.freeze(root, draft(tmp_path / each, each, **changes), each, "somebody", DAY, why, PINNED)
+    assert faults(root) == []  # sound in itself: only what was written down elsewhere tells
+    assert sha256((root / name / "manifest.json").read_bytes()) != FROZEN[name]
+
+
 def test_every_history_that_git_ever_held_is_the_beginning_of_the_next() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip(f"no repository at {ROOT}: an exported tree has no past")
+    if git("rev-parse", "--is-shallow-repository").strip() == b"true":
+        pytest.skip("a shallow clone has no past")
     commits = git("log", "--first-parent", "--reverse", "--format=%H", "--", HISTORY).decode().split()
     held = [git("show", f"{commit}:{HISTORY}") for commit in commits]
     for older, newer in pairwise([*held, (ROOT / HISTORY).read_bytes()]):

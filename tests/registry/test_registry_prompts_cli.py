@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,16 @@ def test_compiling_without_dspy_says_how_to_have_it(tmp_path: Path, capsys: pyte
     assert cli.main(wanted) == 2
     assert ".prompts/bin/python -m registry prompts" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("wanted", ["prompts diff offer_v1 scene_v1", "prompts list", "regimes list", "prompts check"])
+def test_a_reader_that_leaves_is_no_fault(wanted: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # before a byte is written: the first one finds nobody
+    command = [sys.executable, "-m", "registry", *wanted.split()]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (cli.UNHEARD, b"")
 
 
 # ---- freezing

@@ -94,7 +94,11 @@ def test_what_is_answered_is_read_with_its_type(offer: str, hurry: bool, percent
         ("", AnswerMissingError, "offer: expected a section"),
         ("trial", AnswerMissingError, "offer: expected a section"),
         ('{"offer": "trial", "hurry": true, "percent": 1}', AnswerMissingError, "offer"),
-        (answer().replace("hurry", "hurried"), AnswerMissingError, "hurry: .*found sections offer, hurried, percent"),
+        (
+            answer().replace("hurry", "hurried"),
+            AnswerMissingError,
+            "hurry: .*found sections offer, percent, 2 of other names",
+        ),
         (answer(offer="lease"), AnswerNotAllowedError, "offer: expected one of none, trial, found 'lease'"),
         (answer(offer="Trial"), AnswerNotAllowedError, "offer"),
         (answer(offer="trial\nnone"), AnswerNotAllowedError, "offer"),
@@ -129,6 +133,27 @@ def test_what_is_around_the_sections_is_passed_over_and_the_first_of_a_name_coun
 def test_no_text_is_read_but_as_values_or_a_typed_refusal(content: str) -> None:
     with suppress(AnswerError):
         assert list(prompt_answer.read(TYPED, content)) == ["offer", "hurry", "percent"]
+
+
+SECRET = "Secret plan: half price on the fourth of May"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SECRET,
+        f"[[ ## {SECRET.replace(' ', '_').replace(':', '')} ## ]]\nx",
+        *(answer(**{name: SECRET}) for name in ("offer", "hurry", "percent")),
+        answer(percent="1234567.123456789012"),
+    ],
+)
+def test_of_what_is_answered_an_error_shows_little(content: str) -> None:
+    with pytest.raises(AnswerError) as caught:
+        prompt_answer.read(TYPED, content)
+    assert caught.value.__context__ is None
+    said = str(caught.value)
+    for word in ("half price", "half_price", "567.123"):
+        assert word not in said
 
 
 # ---- signatures

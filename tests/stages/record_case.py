@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from audit.bearer import Key
+from audit.caller import Caller, Patience
 from audit.digest import sha256
+from audit.exchange import Endpoint, Limits
 from audit.recording import Request, Settings
-from stages.answer_http import Endpoint, Limits
-from stages.answer_key import Key
-from stages.answer_record import Patience, Record
+from stages.answer_record import Record
 
 WHO = "offer of tv_001"
 SECRET = "nk-7Qm2Zt9LwX4vB8sRpE1uYc6D"  # of nothing: made up for the tests
@@ -46,7 +47,7 @@ class Waiting:
     def __init__(self, base_url: str, key: Key | None, limits: Limits, attempts: int) -> None:
         self.waits: list[float] = []
         patience = Patience(attempts, first_wait=1.0, longest_wait=60.0)
-        self.record = Record(Endpoint.parse(base_url), key, self.waits.append, limits, patience)
+        self.record = Record(Caller(Endpoint.parse(base_url), key, self.waits.append, limits, patience))
 
 
 def said(messages: Sequence[Any]) -> str:

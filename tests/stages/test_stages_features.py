@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from audit.digest import sha256
-from audit.errors import AuditError, DigestMismatch, Malformed, Unavailable
-from audit.recording import Recordings
+from audit.errors import AuditError, DigestMismatch, Inconsistent, Malformed, Unavailable
+from audit.recording import Recording, Recordings, Request, Settings
 from engine import precision
 from engine.creative_errors import CreativeError
 from engine.errors import EngineError, SpecError
@@ -28,6 +28,7 @@ from golden.case import HERE, How
 from golden.forecast import context
 from registry import nearest
 from registry.errors import AnswerNotAllowedError, RegistryError, UnsoundPromptError
+from stages.answer_local import Embedded
 from stages.stage import Context, load, run
 from tests.creatives.server import serving
 from tests.fresh import REPOSITORY, defaults
@@ -323,8 +324,19 @@ def respecified(project: Path, old: str, new: str) -> None:
 )
 def test_a_feature_that_no_extractor_gives_is_refused(project: Path, old: str, new: str, says: str) -> None:
     respecified(project, old, new)
+    if "tone" in new:
+        respecified(project, "column: offer.offer", "column: offer.tone")
     with pytest.raises(SpecError, match=says):
         ran(project)
+
+
+def test_a_model_that_is_not_part_of_the_project_is_unavailable() -> None:
+    asked = Request.of(
+        model="gpt", revision="1", messages=[{"role": "user", "content": "x"}],
+        settings=Settings(temperature=0, max_tokens=1),
+    )  # fmt: skip
+    with pytest.raises(Unavailable, match=r"no model of this name .*image, layout, lexicon, nearest; found gpt"):
+        Embedded().answer(asked, {}, "offer of x")
 
 
 def test_a_local_model_answers_a_prompt_as_the_endpoint_did(project: Path) -> None:
@@ -334,10 +346,50 @@ def test_a_local_model_answers_a_prompt_as_the_endpoint_did(project: Path) -> No
     assert read_parquet(ran(project).artifact("features/offer.parquet")).equals(replayed)
 
 
-def test_a_model_that_is_not_part_of_the_project_is_unavailable(project: Path) -> None:
-    respecified(project, "engine: replay, model: nearest", "engine: local, model: gpt")
-    with pytest.raises(Unavailable, match=r"offer of \w+.*no model of this name.*gpt"):
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("engine: replay, model: nearest", "engine: local, model: gpt", "expected model nearest.*found gpt"),
+        ("engine: replay, model: nearest", "engine: local, model: image", "expected model nearest.*found image"),
+        ("folder: data/creatives/geo", "folder: data/elsewhere", "data.creatives.folder"),
+        ("folder: data/creatives/geo", "folder: data/creatives/../geo", "data.creatives.folder"),
+        ("max_tokens: 200", "max_tokens: 200000", "max_tokens"),
+        ("column: offer.offer", "column: Sales", "discounts.column: expected offer.offer.*found Sales"),
+        ("empty: 0.0", "empty: 1e308", "empty"),
+    ],
+)
+def test_what_the_specification_may_not_say_is_refused(project: Path, old: str, new: str, says: str) -> None:
+    respecified(project, old, new)
+    with pytest.raises(SpecError, match=says):
         ran(project)
+
+
+def otherwise(one: Recording) -> Recording:
+    said = one.response.content.replace("]]\ndiscount", "]]\nbundle")
+    return Recording.of(one.request, one.response.model_copy(update={"content": said}))
+
+
+def test_other_answers_after_the_registration_are_refused(project: Path) -> None:
+    """Digests of recordings have no key: who rewrites an answer rewrites them too, and the register notices."""
+    made = ran(project, "ingest", "features", "register")
+    first = made.artifact("features/table.parquet").read_bytes()
+    kept = Recordings.parse((project / RECORDINGS).read_bytes(), "kept")
+    (project / RECORDINGS).write_bytes(Recordings().with_(otherwise(one) for one in kept).raw)
+    ran(project, "features")
+    assert made.artifact("features/table.parquet").read_bytes() != first
+    with pytest.raises(Inconsistent, match="registered with other files beside it"):
+        ran(project, "register")
+
+
+def test_every_answer_that_cannot_be_used_is_named(project: Path) -> None:
+    kept = lines(project / RECORDINGS)
+    (project / RECORDINGS).write_bytes(b"".join(kept[2:]))
+    with serving(lambda _: " ") as chat:
+        said = recorded(project, chat.base_url, code=2).splitlines()
+        assert len(chat.seen) == 2
+    assert len({line for line in said if " of " in line and "said nothing" in line}) >= 1
+    assert len(said) == 3
+    assert "2 of " in said[-1]
 
 
 def test_a_new_revision_of_a_model_is_another_request(project: Path) -> None:
@@ -357,5 +409,5 @@ def link(project: Path) -> Path:
 
 def test_a_picture_that_is_a_link_is_not_followed(project: Path, link: Path) -> None:
     assert link.is_symlink()
-    with pytest.raises(AuditError, match="a symbolic link"):
+    with pytest.raises(Malformed, match="a symbolic link"):
         ran(project)

@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.caller import PATIENCE, Caller
 from audit.digest import sha256
 from audit.errors import DigestMismatch, Unavailable, Usage
+from audit.exchange import Endpoint, Limits
 from audit.recording import Recording, Recordings
 from stages import answer_wire
-from stages.answer_http import Endpoint, Limits
-from stages.answer_record import PATIENCE, Record
+from stages.answer_record import Record
 from stages.answer_replay import Replay
 from stages.answering import (
     EmptyError,
@@ -390,7 +391,7 @@ def over_tls(base_url: str, trusted: Path | None, waits: list[float], seconds: f
     context = ssl.create_default_context(cafile=trusted)
     limits = LIMITS._replace(seconds=seconds)
     patience = PATIENCE._replace(attempts=2)
-    return Record(Endpoint.parse(base_url), None, waits.append, limits, patience, context)
+    return Record(Caller(Endpoint.parse(base_url), None, waits.append, limits, patience, context))
 
 
 def test_a_trusted_certificate_is_asked_over_tls(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.bearer import HIDDEN, SHORTEST, WINDOW, Key
 from audit.errors import KeyRefused, Unavailable, Usage
+from audit.exchange import Endpoint
 from audit.recording import Recordings
 from audit.secret import Secret
-from stages.answer_http import Endpoint
-from stages.answer_key import HIDDEN, SHORTEST, WINDOW, Key
 from stages.answer_record import Record
 from stages.answering import (
     IncompleteError,
@@ -187,13 +187,13 @@ def test_a_key_is_not_sent_where_it_could_be_read_on_the_way(url: str, tmp_path:
     with pytest.raises(Usage) as caught:
         Record.at(url, key_file(tmp_path), lambda _: None)
     assert parts(everything(caught.value)) == []
-    assert Record.at(url, None, lambda _: None).key is None
+    assert Record.at(url, None, lambda _: None).caller.key is None
 
 
 @pytest.mark.parametrize("url", ["https://models.example/v1", "http://localhost:1", "http://127.8.8.8", "http://[::1]"])
 def test_a_key_is_sent_in_private(url: str, tmp_path: Path) -> None:
     made = Record.at(url, key_file(tmp_path), lambda _: None)
-    assert made.endpoint == Endpoint.parse(url)
+    assert made.caller.endpoint == Endpoint.parse(url)
     assert parts(repr(made)) == []
 
 

@@ -21,8 +21,8 @@ from threading import Event, Timer
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from audit.bearer import Key
 from audit.errors import Usage
-from stages.answer_key import Key
 
 PATH: Final = "/chat/completions"
 _URL = re.compile(r"[!-~]{1,2000}")
