@@ -39,12 +39,12 @@ class Key:
         """The value of Authorization; for immediate use."""
         return f"Bearer {self.secret.reveal().decode('ascii')}"
 
-    def shows_in(self, raw: bytes) -> bool:
-        """Whether the key, or WINDOW of its characters in a row, in whatever case, stands in `raw`.
+    def shows_in(self, said: bytes) -> bool:
+        """Whether the key, or WINDOW of its characters in a row, in whatever case, stands in `said`.
 
         A key that is encoded, or written with gaps, is not found: this is against echoes, not against who has the key.
         """
-        key, text = self.secret.reveal().lower(), raw.lower()
+        key, text = self.secret.reveal().lower(), said.lower()
         size = min(WINDOW, len(key))
         return any(key[i : i + size] in text for i in range(len(key) - size + 1))
 

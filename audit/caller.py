@@ -87,9 +87,9 @@ class Caller:
                 return Tried(found, f", {attempt} times")
             self.sleep(max(asked, min(first_wait * 2.0 ** (attempt - 1), longest_wait)))
 
-    def leaks(self, raw: bytes) -> bool:
-        """Whether `raw` holds the key, as `Key.shows_in` finds it."""
-        return self.key is not None and self.key.shows_in(raw)
+    def leaks(self, said: bytes) -> bool:
+        """Whether `said` holds the key, as `Key.shows_in` finds it."""
+        return self.key is not None and self.key.shows_in(said)
 
     def hidden(self, words: str) -> str:
         """`words` without the key."""

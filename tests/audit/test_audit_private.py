@@ -37,7 +37,7 @@ from engine.errors import SpecError
 from golden.case import HERE
 from registry import regimes
 from registry.record import record
-from stages import ingest, register, registered
+from stages import features, ingest, register, registered
 from stages.progress import Progress
 from stages.stage import SPEC, Context, Stage, run
 from stages.workers import Workers
@@ -130,9 +130,10 @@ class Agency:
         )
 
     def register(self, client: str) -> Context:
-        """The stages ingest and register, as they are."""
+        """The stages ingest, features and register, as they are."""
         context = self.context(client)
         run(ingest.STAGE, context)
+        run(features.STAGE, context)
         run(register.STAGE, context)
         return context
 
