@@ -1,4 +1,4 @@
-"""The README's commands, run: on a project with the small national case in the place of the shipped forecasts."""
+"""The README's commands, run: on a project with a small case in the place of the shipped forecasts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from stages.stage import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-CASE = ROOT / "golden" / "national" / "project"
-NAME = "national"
+CASE = ROOT / "golden" / "break" / "project"
+NAME = "break"
 README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines()]
 ELSEWHERE = ("python -m golden check",)  # the golden tests run it
