@@ -197,3 +197,8 @@ def test_every_knob_of_params_is_explained_where_it_first_appears() -> None:
 def test_a_knob_without_a_sentence_is_found() -> None:
     text = "forecasts: [a]\nspecs:\n  a:\n    x: 1  # why\n    y: 2\n    # of z\n    z: 3\n    w: {u: 1}\n"
     assert unexplained(text + "  b:\n    x: 1\n") == ["y", "w"]
+
+
+def test_what_dvc_notes_of_the_last_run_is_not_tracked() -> None:
+    done = subprocess.run(["git", "ls-files", "dvc.lock"], cwd=REPOSITORY, capture_output=True, check=True)
+    assert done.stdout == b""
