@@ -92,11 +92,16 @@ def faults_of(where: str, error: ValidationError) -> list[Fault]:
 def _raw(entry: Path, most: int) -> bytes | None:
     if entry.is_symlink() or not entry.is_file() or not (entry.suffix == ".yaml" or entry.name == history.FILE):
         return None
+    return content(entry, most)
+
+
+def content(path: Path, most: int) -> bytes:
+    """The file's bytes, at most one more than `most`. Raises RegistryUnavailableError when it cannot be read."""
     try:
-        with entry.open("rb") as file:
+        with path.open("rb") as file:
             return file.read(most + 1)
     except OSError as error:
-        raise RegistryUnavailableError(f"{entry}: expected a file, found: {error.strerror}") from error
+        raise RegistryUnavailableError(f"{path}: expected a file, found: {error.strerror}") from error
 
 
 def _fault(name: str, fault: Any) -> Fault:

@@ -16,7 +16,8 @@ from typing import Any, Final
 from audit import canonical
 from audit.errors import Malformed
 from registry import chain
-from registry.errors import Fault, InputRefusedError, RegistryUnavailableError, UnsoundPromptError
+from registry import folder as folders
+from registry.errors import Fault, InputRefusedError, UnsoundPromptError
 from registry.prompt_signature import Output, Signature, Value
 from registry.prompt_template import require
 
@@ -53,7 +54,7 @@ def read(path: Path, signature: Signature) -> Examples:
 
     Raises UnsoundPromptError with every fault, RegistryUnavailableError if it cannot be read.
     """
-    raw = _bytes(path, MAX_BYTES)
+    raw = folders.content(path, MAX_BYTES)
     examples: list[Example] = []
     faults: list[Fault] = []
     if len(raw) > MAX_BYTES:
@@ -139,15 +140,7 @@ def _image(value: Any, folder: Path) -> tuple[str, str]:
         raise InputRefusedError(
             f"image: expected a path below the file's folder of {', '.join(TYPES)}, found {value!r}"
         )
-    raw = _bytes(folder / value, MAX_IMAGE_BYTES)
+    raw = folders.content(folder / value, MAX_IMAGE_BYTES)
     if len(raw) > MAX_IMAGE_BYTES:
         raise InputRefusedError(f"image: expected at most {MAX_IMAGE_BYTES} bytes, found more")
     return f"sha256:{chain.sha256(raw)}", f"data:{kind};base64,{base64.b64encode(raw).decode()}"
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(most + 1)
-    except OSError as error:
-        raise RegistryUnavailableError(f"{path}: expected a file, found: {error.strerror}") from error

@@ -45,7 +45,7 @@ def read(root: Path, pinned: str | None) -> Frozen:
     held: dict[str, str] = {}
     for entry in folder.entries(root):
         if entry.name == FILE and entry.is_file() and not entry.is_symlink():
-            lines = prompt_history.parse(_bytes(entry))
+            lines = prompt_history.parse(folder.content(entry, chain.MAX_BYTES))
             past = lines if isinstance(lines, History) else past
             faults += [] if isinstance(lines, History) else lines
         elif entry.is_dir() and not entry.is_symlink():
@@ -141,12 +141,4 @@ def _alone(root: Path) -> Iterator[None]:
 def _manifest(entry: Path) -> str:
     """SHA-256 of a folder's manifest, empty where there is none."""
     path = entry / MANIFEST
-    return chain.sha256(_bytes(path)) if path.is_file() and not path.is_symlink() else ""
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(chain.MAX_BYTES + 1)
-    except OSError as error:
-        raise RegistryUnavailableError(f"{path}: expected a file, found: {error.strerror}") from error
+    return chain.sha256(folder.content(path, chain.MAX_BYTES)) if path.is_file() and not path.is_symlink() else ""

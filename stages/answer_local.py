@@ -22,7 +22,6 @@ from registry import nearest
 
 REVISION = "1"  # of the extractors: another one is another model
 TEXTS = {"lexicon": creative_lexicon, "layout": creative_layout, "embedding": creative_embedding}
-NEAREST = "nearest"
 
 
 class Embedded:
@@ -30,14 +29,14 @@ class Embedded:
 
     def answer(self, request: Request, images: Mapping[str, bytes], who: str) -> Response:
         """The answer to `request`, asked for `who`. Raises Unavailable for a model that is not part of this project."""
-        if request.model == NEAREST:
+        if request.model == nearest.NAME:
             content = nearest.answer([message.model_dump(mode="json") for message in request.messages])
         elif takes_image(request.model):
             content = _said(creative_image.extract(images[_content(request)[0]["image_url"]["url"]]))
         elif request.model in TEXTS:
             content = _said(TEXTS[request.model].extract(_content(request)))
         else:
-            known = ", ".join(sorted([*TEXTS, "image", NEAREST]))
+            known = ", ".join(sorted([*TEXTS, "image", nearest.NAME]))
             raise Unavailable(
                 f"{who}: no model of this name is part of the project", "engine local", known, request.model
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from audit import durable
 from audit.digest import sha256
 from audit.errors import DigestMismatch, Malformed, Unavailable
 from audit.recording import MAX_FILE_BYTES, Recordings
@@ -82,13 +83,9 @@ def _require_own(path: Path) -> None:
 
 def _bytes(path: Path, most: int) -> bytes:
     _require_own(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(most + 1)
-    except OSError as error:
-        raise Unavailable(f"cannot be read: {error.strerror}", path) from error
-    if len(raw) > most:
-        raise Malformed("too long", path, f"at most {most} bytes", "more")
+    raw = durable.read(path, most)
+    if raw is None:
+        raise Unavailable("cannot be read: no such file", path)
     return raw
 
 

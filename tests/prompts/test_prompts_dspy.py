@@ -21,20 +21,12 @@ from registry.errors import AnswerError
 from registry.prompt_manifest import DRAFT, FILES
 from tests.creatives.server import Act, Chat, answered, completion, echo, json_, serving, status
 from tests.fresh import REPOSITORY
+from tests.registry.prompts_case import SIGNATURE as TYPED
 
 PYTHON = REPOSITORY / ".prompts" / "bin" / "python"
 HERE = Path(__file__).parent
 LABELS = REPOSITORY / "data" / "creatives" / "labels"
 KEY = "not-to-be-seen-anywhere"
-TYPED = {
-    "adapter": "chat",
-    "inputs": [{"name": "body", "kind": "text", "description": "a text"}],
-    "outputs": [
-        {"name": "offer", "kind": "choice", "values": ["none", "trial"], "description": "what is offered"},
-        {"name": "hurry", "kind": "flag", "description": "whether it hurries"},
-        {"name": "percent", "kind": "number", "minimum": 0, "maximum": 99.5, "description": "how much less"},
-    ],
-}
 PIECES = (
     *("{body}", "{", "}}", "[[ ## body ## ]]", "[[ ## completed ## ]]\n", "\n", "\r\n", "\u2028", "\x0b", " ", "\t"),
     *("é", "漢字", "e\u0301", '"', "'", "\\", "\\n", "<<", "null", "[1]", '{"a": 1}', "trial", "none", "True", "12.5"),
